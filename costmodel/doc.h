@@ -1,0 +1,82 @@
+/**
+ * @file doc.h
+ * A YAML or JSON document with positions: libfyaml behind the few questions we ask.
+ *
+ * One document a file; anchors and aliases resolved, duplicate keys refused. Every complaint carries
+ * file, line and column. A document is immutable after pp_doc_set calls end; one thread at a time.
+ * Limits: PP_DOC_MAX_BYTES a file, nesting as deep as libfyaml allows (64 levels).
+ */
+#ifndef PP_COSTMODEL_DOC_H
+#define PP_COSTMODEL_DOC_H
+
+#include "costmodel/base.h"
+
+enum { PP_DOC_MAX_BYTES = 16 * 1024 * 1024 };
+
+struct pp_doc;  /* owns text and tree */
+struct pp_node; /* a place in a document; lives as long as the document */
+
+enum pp_node_kind {
+    PP_NODE_NULL, /* null, ~, the empty value */
+    PP_NODE_BOOL,
+    PP_NODE_INT,
+    PP_NODE_FLOAT,
+    PP_NODE_STRING, /* also every quoted scalar */
+    PP_NODE_SEQUENCE,
+    PP_NODE_MAPPING,
+};
+
+/** Reads a file. @return PP_OK, PP_E_FILE, PP_E_SYNTAX (also: empty, second document), PP_E_NOMEM */
+enum pp_status pp_doc_read(const char *path, struct pp_doc **doc_p, struct pp_err *err);
+
+/** Parses a text (copied); `name` stands for the file in messages. @return as pp_doc_read */
+enum pp_status pp_doc_parse(const char *name, const char *text, size_t size,
+                            struct pp_doc **doc_p, struct pp_err *err);
+
+void pp_doc_destroy(struct pp_doc *doc);
+
+const char *pp_doc_name(const struct pp_doc *doc); /* path or name */
+const char *pp_doc_text(const struct pp_doc *doc); /* verbatim input */
+size_t pp_doc_size(const struct pp_doc *doc);
+struct pp_node *pp_doc_root(const struct pp_doc *doc);
+
+/** The node at a dotted path ("distributed.pipeline.pp_schedule"); NULL if absent. */
+struct pp_node *pp_doc_find(const struct pp_doc *doc, const char *dotted);
+
+/**
+ * Sets the node at a dotted path to a value given as text, creating mappings on the way, as
+ * `--dotted.key value` on Automodel's command line does. Value rules: see value.h.
+ * Such nodes carry the place "--set".
+ * @return PP_OK, PP_E_VALUE (empty path, a scalar in the way), PP_E_NOMEM
+ */
+enum pp_status pp_doc_set(struct pp_doc *doc, const char *dotted, const char *value,
+                          struct pp_err *err);
+
+enum pp_node_kind pp_node_kind(const struct pp_node *node);
+/** "null", "a boolean", "an integer", ... for messages. */
+const char *pp_node_kind_name(enum pp_node_kind kind);
+/** Text of a scalar; NULL for sequences and mappings. Lives as long as the document. */
+const char *pp_node_text(const struct pp_node *node);
+bool pp_node_get_bool(const struct pp_node *node, bool *value_p);
+bool pp_node_get_int(const struct pp_node *node, int64_t *value_p); /* false also on overflow */
+bool pp_node_get_float(const struct pp_node *node, double *value_p); /* ints too; "1e-8" too */
+
+int32_t pp_node_count(const struct pp_node *node); /* items or pairs; 0 for scalars */
+struct pp_node *pp_node_item(const struct pp_node *node, int32_t index); /* sequence */
+/** Pair `index` of a mapping: key text and value. */
+struct pp_node *pp_node_pair(const struct pp_node *node, int32_t index, const char **key_p);
+struct pp_node *pp_node_get(const struct pp_node *mapping, const char *key); /* NULL if absent */
+
+/** Place of a node in the verbatim text. */
+struct pp_place {
+    int32_t line, column;   /* 1-based; 0 for --set values */
+    size_t begin, end;      /* byte offsets of the value's text (quotes included) */
+};
+struct pp_place pp_node_place(const struct pp_node *node);
+
+/** pp_fail with the node's place attached. */
+enum pp_status pp_node_fail(struct pp_err *err, const struct pp_doc *doc,
+                            const struct pp_node *node, enum pp_status status, const char *format,
+                            ...) __attribute__((format(printf, 5, 6)));
+
+#endif

@@ -1,0 +1,53 @@
+/**
+ * @file hardware.h
+ * Machines as data: peak rates, memory, links, and the calibrated efficiencies a plan uses. Shipped
+ * files live in costmodel/data/hardware, each number with its source; users bring their own file in
+ * the same form.
+ */
+#ifndef PP_COSTMODEL_HARDWARE_H
+#define PP_COSTMODEL_HARDWARE_H
+
+#include "costmodel/doc.h"
+
+/** A link class: time of one message = latency_ns + bytes / bytes_per_s. */
+struct pp_link {
+    int64_t latency_ns;
+    int64_t bytes_per_s; /* one direction, usable by one GPU */
+};
+
+struct pp_hardware {
+    char name[48];   /* "h100-sxm" */
+    char title[96];
+    char source[512];
+    int64_t bf16_flops_per_s, fp8_flops_per_s; /* dense peak; fp8 0 = none */
+    int64_t memory_bytes;                      /* per GPU */
+    int64_t memory_bytes_per_s;                /* HBM peak */
+    int32_t sm_count;
+    int32_t gpus_per_node;
+    struct pp_link intra_node, inter_node;
+
+    /* free constants of the cost formulas (reference costs.md section 6); calibration replaces them */
+    double gemm_efficiency, grouped_gemm_efficiency, attention_forward_efficiency,
+        attention_backward_efficiency, memory_efficiency, link_efficiency;
+    double grouped_gemm_half_tokens; /* m0 */
+    int64_t launch_ns;
+    int64_t reserved_bytes;      /* context, communicators, workspace */
+    double allocator_slack_frac; /* reserved over allocated minus 1 */
+};
+
+/**
+ * By shipped name (case-insensitive), else as a path to a user's file.
+ * @return PP_OK, PP_E_HARDWARE (neither; the hint lists the names), PP_E_SYNTAX, PP_E_KEY, PP_E_TYPE
+ */
+enum pp_status pp_hardware_load(const char *name_or_path, struct pp_hardware *hw_p,
+                                struct pp_err *err);
+
+/** The same from a stored text. */
+enum pp_status pp_hardware_parse(const char *name, const char *text, size_t size,
+                                 struct pp_hardware *hw_p, struct pp_err *err);
+
+/** Verbatim text of what pp_hardware_load would read; free with free(). For the store. */
+enum pp_status pp_hardware_text(const char *name_or_path, char **text_p, size_t *size_p,
+                                struct pp_err *err);
+
+#endif

@@ -1,0 +1,60 @@
+/**
+ * @file eval.h
+ * Start and end of every action of a schedule: the longest path through two kinds of edges, "after
+ * the previous action of my rank" and "after my producer plus the transfer time".
+ *
+ *   start(a) = max(end(previous on rank), end(producer) + p2p if it is on another rank)
+ *
+ * pp_eval_create walks the ranks once with one cursor each (O(V + E), no heap), stores the visiting
+ * order and finds deadlocks; pp_eval_run then is one linear sweep for each set of costs, without
+ * allocation. One thread an evaluator; the schedule may be shared.
+ */
+#ifndef PP_SIM_EVAL_H
+#define PP_SIM_EVAL_H
+
+#include "sim/trace.h"
+
+/** Costs of a schedule's stages. Arrays are [stage_count], ns, each <= PP_COST_MAX_NS. */
+struct pp_costs {
+    const int64_t *f_ns, *i_ns, *w_ns, *b_ns;
+    const int64_t *pair_ns;      /* OVERLAP_F_B by the stage of its first part; NULL = the two parts
+                                    run in order, each emitting at its own end */
+    const int64_t *recv_f_ns;    /* transfer from stage s-1 to s, charged if the ranks differ */
+    const int64_t *recv_b_ns;    /* transfer from stage s+1 to s, charged if the ranks differ */
+};
+
+#define PP_COST_MAX_NS ((int64_t)1 << 38) /* 275 s an action: 2^24 actions stay below 2^62 */
+
+struct pp_eval; /* opaque */
+
+/** A wait of a deadlock: `action` of `rank` waits for `for_action` of `for_rank` (indices into
+ *  sched->actions). Entry k+1 starts where entry k points; the last points back to the first. */
+struct pp_wait {
+    int32_t rank, action, for_rank, for_action;
+};
+
+struct pp_deadlock {
+    int32_t wait_count;
+    struct pp_wait *waits; /* free with pp_deadlock_deinit */
+};
+void pp_deadlock_deinit(struct pp_deadlock *d);
+
+/**
+ * @param deadlock_p  filled on PP_E_DEADLOCK with the cycle; may be NULL
+ * @return PP_OK, PP_E_DEADLOCK (message names the cycle), PP_E_NOMEM
+ * Cost: O(actions), about 10 ns an action.
+ */
+enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
+                              struct pp_deadlock *deadlock_p, struct pp_err *err);
+void pp_eval_destroy(struct pp_eval *e);
+
+/**
+ * Evaluates one cost set into a trace of the same schedule. A pair with pair_ns starts when both
+ * parts could start and both end at its end.
+ * @return PP_OK, PP_E_RANGE (a cost negative or above PP_COST_MAX_NS)
+ * Cost: O(actions), about 2 ns an action; no allocation.
+ */
+enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
+                           struct pp_trace *trace, struct pp_err *err);
+
+#endif

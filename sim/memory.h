@@ -1,0 +1,46 @@
+/**
+ * @file memory.h
+ * Memory of each rank over the course of a schedule, in any integer unit.
+ *
+ * F adds at its start; I, B and W free at their end, so the peak is seen before the release. A
+ * transient lives while its action runs. Actions of a rank run one after the other, so the peak does
+ * not depend on times, except for a pair that runs as one (both parts start, then both end).
+ */
+#ifndef PP_SIM_MEMORY_H
+#define PP_SIM_MEMORY_H
+
+#include "sim/trace.h"
+
+/** Arrays are [stage_count]; NULL stands for zeros. i_frees + w_frees = f_adds for each stage. */
+struct pp_memory_model {
+    const int64_t *f_adds;
+    const int64_t *i_frees;
+    const int64_t *w_frees;
+    const int64_t *f_transient, *b_transient; /* while F runs; while I, W or B runs */
+    const int64_t *base;                      /* [rank_count] resident all the time */
+    bool pairs_as_one;
+};
+
+struct pp_rank_memory {
+    int64_t peak;
+    int32_t peak_action; /* index into sched->actions of the action that makes it; -1 if none */
+};
+
+/** @param peaks  [rank_count]. Cost: O(actions), no allocation. */
+void pp_memory_peaks(const struct pp_sched *s, const struct pp_memory_model *model,
+                     struct pp_rank_memory *peaks);
+
+/** One step of a rank's memory: from time_ns on it is `amount`. */
+struct pp_memory_point {
+    int64_t time_ns, amount;
+};
+
+/**
+ * The timeline of one rank under a trace: at most 2 * actions of the rank + 1 points.
+ * @param points  caller's array, [2 * (rank_begin[rank+1] - rank_begin[rank]) + 1]
+ * @return number of points
+ */
+int32_t pp_memory_timeline(const struct pp_trace *trace, const struct pp_memory_model *model,
+                           int32_t rank, struct pp_memory_point *points);
+
+#endif

@@ -1,0 +1,27 @@
+/**
+ * @file metrics.h
+ * Figures of a trace, simulated or measured. Definitions (design, reference schedules.md section 0):
+ *   bubble_ratio      = 1 - mean over ranks of busy / makespan
+ *   span_bubble_ratio = 1 - max busy / longest (last end - first start) of any rank
+ *   over_ideal_ratio  = makespan / max busy - 1
+ */
+#ifndef PP_SIM_METRICS_H
+#define PP_SIM_METRICS_H
+
+#include "sim/trace.h"
+
+struct pp_metrics {
+    int64_t makespan_ns; /* last end - 0 */
+    int64_t span_ns;     /* longest (last end - first start) of any rank */
+    int64_t max_busy_ns, total_busy_ns;
+    double bubble_ratio, span_bubble_ratio, over_ideal_ratio; /* 0 where nothing runs */
+};
+
+/**
+ * @param busy_ns  [rank_count], time each rank computes (a pair that runs as one counts once);
+ *                 may be NULL
+ * Cost: O(actions).
+ */
+void pp_metrics_of(const struct pp_trace *trace, struct pp_metrics *metrics_p, int64_t *busy_ns);
+
+#endif

@@ -1,0 +1,117 @@
+/**
+ * @file schedule.h
+ * The schedule: per rank, an ordered list of actions. THE object of this project: generators and CSV
+ * files make it, the simulator evaluates it, the executor runs it.
+ *
+ * Life cycle: pp_sched_create -> pp_sched_add ... -> pp_sched_seal -> read -> pp_sched_destroy.
+ * A sealed schedule never changes, so any number of threads may read it; before sealing it belongs
+ * to one thread.
+ *
+ * Actions are flat. An OVERLAP_F_B cell of PyTorch's is two actions, one after the other, that share
+ * `cell`; everything else has its own cell. Idle CSV cells are gaps in the cell numbers: planning
+ * marks for people, without meaning in time.
+ *
+ * Source of action language and CSV form: PyTorch 2.14.1, torch.distributed.pipelining.schedules.
+ */
+#ifndef PP_SIM_SCHEDULE_H
+#define PP_SIM_SCHEDULE_H
+
+#include "costmodel/base.h"
+
+enum {
+    PP_SCHED_MAX_RANKS = 4096,
+    PP_SCHED_MAX_STAGES = 65536,
+    PP_SCHED_MAX_MICROBATCHES = 1 << 20,
+    PP_SCHED_MAX_ACTIONS = 1 << 24,
+};
+
+/* type, text in a cell. F, I, W, B are compute; the rest appears only in lowered schedules. */
+#define PP_ACTION_LIST(X)                                                                          \
+    X(PP_F, "F") /* forward */                                                                     \
+    X(PP_I, "I") /* backward for the input */                                                      \
+    X(PP_W, "W") /* backward for the weights */                                                    \
+    X(PP_B, "B") /* full backward, I then W */                                                     \
+    X(PP_SEND_F, "SEND_F")                                                                         \
+    X(PP_RECV_F, "RECV_F")                                                                         \
+    X(PP_SEND_B, "SEND_B")                                                                         \
+    X(PP_RECV_B, "RECV_B")                                                                         \
+    X(PP_UNSHARD, "UNSHARD")                                                                       \
+    X(PP_RESHARD, "RESHARD")                                                                       \
+    X(PP_REDUCE_GRAD, "REDUCE_GRAD")
+
+enum pp_action_type {
+#define PP_ACTION_ENUM(name, text) name,
+    PP_ACTION_LIST(PP_ACTION_ENUM)
+#undef PP_ACTION_ENUM
+        PP_ACTION_TYPE_COUNT
+};
+
+/** One action. 16 bytes: a rank's list is read front to back in the evaluation's hot loop. */
+struct pp_action {
+    int32_t stage;
+    int32_t microbatch; /* -1 where the type has none */
+    int32_t cell;       /* column in the rank's CSV row; equal for the two parts of a pair */
+    uint8_t type;       /* enum pp_action_type */
+    uint8_t pair;       /* 0 alone, 1 first part, 2 second part of OVERLAP_F_B */
+    uint16_t unused;
+};
+
+/** Read-only once sealed. Arrays are owned by the schedule. */
+struct pp_sched {
+    int32_t rank_count, stage_count, microbatch_count;
+    int32_t action_count;
+    int32_t *stage_rank;        /* [stage_count] rank that holds a stage */
+    int32_t *rank_begin;        /* [rank_count + 1] first action of a rank (after sealing) */
+    int32_t *cell_count;        /* [rank_count] cells of the CSV row, idle ones included */
+    struct pp_action *actions;  /* [action_count] grouped by rank, in order (after sealing) */
+    int32_t *producer;          /* [action_count] the action whose output it needs first: F of the
+                                   stage before, I or B of the stage after; -1 if none */
+    bool sealed;
+    char id[65];                /* SHA-256 of the compute-only CSV and the placement, hex */
+};
+
+/**
+ * @param stage_rank  [stage_count], copied; every rank must hold at least one stage
+ * @return PP_OK, PP_E_RANGE (counts outside the limits above), PP_E_PLACEMENT, PP_E_NOMEM
+ */
+enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t microbatch_count,
+                               const int32_t *stage_rank, struct pp_sched **sched_p,
+                               struct pp_err *err);
+void pp_sched_destroy(struct pp_sched *s);
+
+/** Appends an action in a new cell of `rank`'s row. @return PP_OK, PP_E_RANGE, PP_E_NOMEM */
+enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
+                            int32_t stage, int32_t microbatch, struct pp_err *err);
+
+/** Appends an OVERLAP_F_B cell: first part, then second. @return as pp_sched_add */
+enum pp_status pp_sched_add_pair(struct pp_sched *s, int32_t rank, enum pp_action_type first,
+                                 int32_t first_stage, int32_t first_microbatch,
+                                 enum pp_action_type second, int32_t second_stage,
+                                 int32_t second_microbatch, struct pp_err *err);
+
+/** Appends `count` idle cells. @return PP_OK, PP_E_RANGE */
+enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count,
+                                 struct pp_err *err);
+
+/**
+ * Checks and freezes. Every (stage, microbatch) must have exactly one F and either one B or one I
+ * and one W, on the stage's rank, F before I/B, I before W. Whether ranks wait for one another in a
+ * cycle is found by pp_eval_create.
+ * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order),
+ *         PP_E_NOMEM
+ * Cost: O(actions + stages * microbatches).
+ */
+enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err);
+
+/** Stages that `rank` holds. */
+int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank);
+
+/** "F", "SEND_B", ... Never NULL. */
+const char *pp_action_type_text(enum pp_action_type type);
+
+enum { PP_ACTION_TEXT_BYTES = 48 };
+
+/** "2F0", "1UNSHARD": PyTorch's text of one action. @return out */
+const char *pp_action_text(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
+
+#endif

@@ -1,0 +1,22 @@
+/**
+ * @file trace.h
+ * What happened: start and end of every action of a schedule. The simulator and the executor both
+ * write it, so metrics, pictures and comparisons serve both.
+ */
+#ifndef PP_SIM_TRACE_H
+#define PP_SIM_TRACE_H
+
+#include "sim/schedule.h"
+
+struct pp_trace {
+    const struct pp_sched *sched; /* not owned; must outlive the trace */
+    int64_t *start_ns;            /* [action_count], same order as sched->actions */
+    int64_t *end_ns;              /* [action_count] */
+};
+
+/** Arrays for a sealed schedule, all zero. @return PP_OK, PP_E_NOMEM */
+enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s,
+                             struct pp_err *err);
+void pp_trace_deinit(struct pp_trace *trace);
+
+#endif

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds with the address and undefined-behaviour sanitizers and runs every test. One command does
+# all the set-up on a fresh Debian 12; it needs root only if packages are missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash tests/setup.sh tests
+cmake --preset asan
+cmake --build --preset asan
+ctest --preset asan -j"$(nproc)"
