@@ -194,9 +194,9 @@ static enum pp_status read_stream(FILE *f, const char *path, int64_t max_bytes, 
     size_t n;
     while ((n = fread(buffer, 1, sizeof buffer, f)) > 0) {
         if ((int64_t)(t->size + n) > max_bytes) {
-            enum pp_status status = pp_fail(
-                err, PP_E_FILE, "cannot read %s: larger than the limit of %lld bytes", path,
-                (long long)max_bytes);
+            enum pp_status status =
+                pp_fail(err, PP_E_FILE, "cannot read %s: larger than the limit of %lld bytes", path,
+                        (long long)max_bytes);
             pp_err_place(err, path, 0, 0);
             return status;
         }

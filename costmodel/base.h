@@ -1,11 +1,12 @@
 /**
  * @file base.h
- * What every module stands on: status codes, the error record, checked integer arithmetic, rounding.
+ * What every module stands on: status codes, the error record, checked integer arithmetic,
+ * rounding.
  *
- * Every function that can fail returns an `enum pp_status` and takes a `struct pp_err *` last, which
- * may be NULL. The first function that knows the cause fills it in (what was found, where, what was
- * expected, what to do); callers pass the status on untouched. Outputs are written only on success.
- * Needs only libc, so that the executor builds on a bare GPU machine. No global state.
+ * Every function that can fail returns an `enum pp_status` and takes a `struct pp_err *` last,
+ * which may be NULL. The first function that knows the cause fills it in (what was found, where,
+ * what was expected, what to do); callers pass the status on untouched. Outputs are written only on
+ * success. Needs only libc, so that the executor builds on a bare GPU machine. No global state.
  */
 #ifndef PP_COSTMODEL_BASE_H
 #define PP_COSTMODEL_BASE_H
@@ -124,7 +125,8 @@ bool pp_equal_nocase(const char *a, const char *b);
 /** Copies at most size-1 bytes and always terminates. @return false if `src` was cut. */
 bool pp_copy(char *dst, size_t size, const char *src);
 
-/** SHA-256 (FIPS 180-4) of `size` bytes as 64 lower-case hex digits and a zero. Content ids only. */
+/** SHA-256 (FIPS 180-4) of `size` bytes as 64 lower-case hex digits and a zero. Content ids only.
+ */
 void pp_sha256_hex(const void *data, size_t size, char hex[65]);
 
 /** A byte string that grows. Zero-initialised is empty; free with pp_text_free. */

@@ -3,10 +3,11 @@
  * What one pipeline stage costs: seconds of F, I and W, bytes of everything it holds.
  *
  * Formulas: reference costs.md sections 2 and 6 (GEMM roofline with tile and wave quantisation plus
- * launch; FlashAttention-2 style attention; element-wise traffic; grouped GEMM for experts; TP, CP and
- * EP collectives; activations by recompute mode; FSDP2 under pipeline parallelism, nemo.md section 7).
- * A `pp_cost_table` holds the cost of each layer kind for one microbatch shape, so that a stage is a
- * sum and thousands of splits cost nothing. Doubles live inside the formulas; results are integers.
+ * launch; FlashAttention-2 style attention; element-wise traffic; grouped GEMM for experts; TP, CP
+ * and EP collectives; activations by recompute mode; FSDP2 under pipeline parallelism, nemo.md
+ * section 7). A `pp_cost_table` holds the cost of each layer kind for one microbatch shape, so that
+ * a stage is a sum and thousands of splits cost nothing. Doubles live inside the formulas; results
+ * are integers.
  */
 #ifndef PP_COSTMODEL_COST_H
 #define PP_COSTMODEL_COST_H
@@ -28,41 +29,40 @@ struct pp_train {
     bool reshard_after_forward; /* parameters of a stage are freed between uses */
     bool defer_grad_sync;       /* gradients stay unsharded until the last microbatch */
     bool fused_cross_entropy;
-    bool peft;                  /* base weights frozen; adapters of rank peft_dim trained */
+    bool peft; /* base weights frozen; adapters of rank peft_dim trained */
     int32_t peft_dim;
 };
 
 /** Cost of one stage for one microbatch. */
 struct pp_stage_cost {
-    int64_t f_ns, i_ns, w_ns;            /* B = I + W */
-    int64_t f_flops, i_flops, w_flops;   /* hardware FLOPs of this rank, recompute included in I */
-    int64_t recv_ns;                     /* F input from the previous stage, if on another rank */
-    int64_t recv_grad_ns;                /* gradient from the next stage, if on another rank */
-    int64_t p2p_bytes;                   /* one boundary message, one direction */
-    int64_t param_count;                 /* elements this rank holds before FSDP sharding */
-    int64_t weight_bytes;                /* parameters resident during the step, gathered or sharded */
-    int64_t grad_bytes;                  /* gradients resident during the step */
-    int64_t optimizer_bytes;             /* optimizer states and master weights */
-    int64_t activation_bytes;            /* kept from F until the backward, one microbatch */
-    int64_t weight_grad_bytes;           /* of these, still kept between I and W */
-    int64_t f_transient_bytes;           /* extra while F runs */
-    int64_t b_transient_bytes;           /* extra while B, I or W runs */
-    int64_t logits_bytes;                /* part of activation_bytes that the head and loss cause */
+    int64_t f_ns, i_ns, w_ns;          /* B = I + W */
+    int64_t f_flops, i_flops, w_flops; /* hardware FLOPs of this rank, recompute included in I */
+    int64_t recv_ns;                   /* F input from the previous stage, if on another rank */
+    int64_t recv_grad_ns;              /* gradient from the next stage, if on another rank */
+    int64_t p2p_bytes;                 /* one boundary message, one direction */
+    int64_t param_count;               /* elements this rank holds before FSDP sharding */
+    int64_t weight_bytes;      /* parameters resident during the step, gathered or sharded */
+    int64_t grad_bytes;        /* gradients resident during the step */
+    int64_t optimizer_bytes;   /* optimizer states and master weights */
+    int64_t activation_bytes;  /* kept from F until the backward, one microbatch */
+    int64_t weight_grad_bytes; /* of these, still kept between I and W */
+    int64_t f_transient_bytes; /* extra while F runs */
+    int64_t b_transient_bytes; /* extra while B, I or W runs */
+    int64_t logits_bytes;      /* part of activation_bytes that the head and loss cause */
 };
 
 /** Cost of a whole step that no action carries. */
 struct pp_step_cost {
-    int64_t grad_sync_ns;   /* exposed gradient reduction of the heaviest rank, once a step */
-    int64_t param_gather_ns;/* exposed parameter gather, once a step */
-    int64_t optimizer_ns;   /* optimizer update of the heaviest rank */
+    int64_t grad_sync_ns;    /* exposed gradient reduction of the heaviest rank, once a step */
+    int64_t param_gather_ns; /* exposed parameter gather, once a step */
+    int64_t optimizer_ns;    /* optimizer update of the heaviest rank */
 };
 
 struct pp_cost_table; /* opaque; immutable after creation */
 
 /**
- * @return PP_OK, PP_E_RANGE (a size that is not positive or overflows), PP_E_NO_SHAPE (hidden == 0),
- *         PP_E_MODEL (heads not divisible by tp, experts not by ep), PP_E_NOMEM
- * Cost: O(layer kinds).
+ * @return PP_OK, PP_E_RANGE (a size that is not positive or overflows), PP_E_NO_SHAPE (hidden ==
+ * 0), PP_E_MODEL (heads not divisible by tp, experts not by ep), PP_E_NOMEM Cost: O(layer kinds).
  */
 enum pp_status pp_cost_table_create(const struct pp_model *model, const struct pp_hardware *hw,
                                     const struct pp_train *train, struct pp_cost_table **table_p,

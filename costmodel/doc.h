@@ -2,9 +2,9 @@
  * @file doc.h
  * A YAML or JSON document with positions: libfyaml behind the few questions we ask.
  *
- * One document a file; anchors and aliases resolved, duplicate keys refused. Every complaint carries
- * file, line and column. A document is immutable after pp_doc_set calls end; one thread at a time.
- * Limits: PP_DOC_MAX_BYTES a file, nesting as deep as libfyaml allows (64 levels).
+ * One document a file; anchors and aliases resolved, duplicate keys refused. Every complaint
+ * carries file, line and column. A document is immutable after pp_doc_set calls end; one thread at
+ * a time. Limits: PP_DOC_MAX_BYTES a file, nesting as deep as libfyaml allows (64 levels).
  */
 #ifndef PP_COSTMODEL_DOC_H
 #define PP_COSTMODEL_DOC_H
@@ -26,12 +26,13 @@ enum pp_node_kind {
     PP_NODE_MAPPING,
 };
 
-/** Reads a file. @return PP_OK, PP_E_FILE, PP_E_SYNTAX (also: empty, second document), PP_E_NOMEM */
+/** Reads a file. @return PP_OK, PP_E_FILE, PP_E_SYNTAX (also: empty, second document), PP_E_NOMEM
+ */
 enum pp_status pp_doc_read(const char *path, struct pp_doc **doc_p, struct pp_err *err);
 
 /** Parses a text (copied); `name` stands for the file in messages. @return as pp_doc_read */
-enum pp_status pp_doc_parse(const char *name, const char *text, size_t size,
-                            struct pp_doc **doc_p, struct pp_err *err);
+enum pp_status pp_doc_parse(const char *name, const char *text, size_t size, struct pp_doc **doc_p,
+                            struct pp_err *err);
 
 void pp_doc_destroy(struct pp_doc *doc);
 
@@ -58,7 +59,7 @@ const char *pp_node_kind_name(enum pp_node_kind kind);
 /** Text of a scalar; NULL for sequences and mappings. Lives as long as the document. */
 const char *pp_node_text(const struct pp_node *node);
 bool pp_node_get_bool(const struct pp_node *node, bool *value_p);
-bool pp_node_get_int(const struct pp_node *node, int64_t *value_p); /* false also on overflow */
+bool pp_node_get_int(const struct pp_node *node, int64_t *value_p);  /* false also on overflow */
 bool pp_node_get_float(const struct pp_node *node, double *value_p); /* ints too; "1e-8" too */
 
 int32_t pp_node_count(const struct pp_node *node); /* items or pairs; 0 for scalars */
@@ -69,8 +70,8 @@ struct pp_node *pp_node_get(const struct pp_node *mapping, const char *key); /* 
 
 /** Place of a node in the verbatim text. */
 struct pp_place {
-    int32_t line, column;   /* 1-based; 0 for --set values */
-    size_t begin, end;      /* byte offsets of the value's text (quotes included) */
+    int32_t line, column; /* 1-based; 0 for --set values */
+    size_t begin, end;    /* byte offsets of the value's text (quotes included) */
 };
 struct pp_place pp_node_place(const struct pp_node *node);
 

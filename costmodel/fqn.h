@@ -11,12 +11,12 @@
 
 /** Options of the generator; zero plus PP_FQN_DEFAULT matches Automodel's defaults. */
 struct pp_fqn_options {
-    const char *prefix;       /* text model prefix, "model." by default */
-    const char *lm_head;      /* "lm_head" by default */
+    const char *prefix;  /* text model prefix, "model." by default */
+    const char *lm_head; /* "lm_head" by default */
     bool without_embeddings;
     bool without_lm_head;
     bool without_rotary_emb;
-    bool with_encoders;       /* the 15 multimodal names on stage 0 */
+    bool with_encoders; /* the 15 multimodal names on stage 0 */
 };
 
 /** Called once per name, stages in order, names in list order. */

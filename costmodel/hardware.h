@@ -16,7 +16,7 @@ struct pp_link {
 };
 
 struct pp_hardware {
-    char name[48];   /* "h100-sxm" */
+    char name[48]; /* "h100-sxm" */
     char title[96];
     char source[512];
     int64_t bf16_flops_per_s, fp8_flops_per_s; /* dense peak; fp8 0 = none */
@@ -26,7 +26,8 @@ struct pp_hardware {
     int32_t gpus_per_node;
     struct pp_link intra_node, inter_node;
 
-    /* free constants of the cost formulas (reference costs.md section 6); calibration replaces them */
+    /* free constants of the cost formulas (reference costs.md section 6); calibration replaces them
+     */
     double gemm_efficiency, grouped_gemm_efficiency, attention_forward_efficiency,
         attention_backward_efficiency, memory_efficiency, link_efficiency;
     double grouped_gemm_half_tokens; /* m0 */
@@ -37,7 +38,8 @@ struct pp_hardware {
 
 /**
  * By shipped name (case-insensitive), else as a path to a user's file.
- * @return PP_OK, PP_E_HARDWARE (neither; the hint lists the names), PP_E_SYNTAX, PP_E_KEY, PP_E_TYPE
+ * @return PP_OK, PP_E_HARDWARE (neither; the hint lists the names), PP_E_SYNTAX, PP_E_KEY,
+ * PP_E_TYPE
  */
 enum pp_status pp_hardware_load(const char *name_or_path, struct pp_hardware *hw_p,
                                 struct pp_err *err);

@@ -22,24 +22,24 @@ struct pp_model {
 
     int32_t layer_count;
     int64_t hidden, vocab;
-    int64_t position_count;      /* learned absolute positions (GPT-2), else 0 */
-    bool tied;                   /* input and output embeddings are one matrix */
+    int64_t position_count; /* learned absolute positions (GPT-2), else 0 */
+    bool tied;              /* input and output embeddings are one matrix */
 
     enum pp_attention attention;
     int64_t heads, kv_heads, head_dim;
     int64_t q_rank, kv_rank, qk_nope_dim, qk_rope_dim, v_dim; /* MLA; q_rank 0 = dense q */
-    int64_t sliding_window;      /* 0 = none */
-    int32_t sliding_every;       /* of every N layers, N-1 are windowed (0 or 1: all, if windowed) */
+    int64_t sliding_window;                                   /* 0 = none */
+    int32_t sliding_every; /* of every N layers, N-1 are windowed (0 or 1: all, if windowed) */
 
-    int64_t ffn;                 /* dense MLP width */
-    bool gated;                  /* SwiGLU-like: three matrices */
+    int64_t ffn; /* dense MLP width */
+    bool gated;  /* SwiGLU-like: three matrices */
 
-    int64_t experts;             /* 0 = dense model */
+    int64_t experts;                                   /* 0 = dense model */
     int64_t experts_per_token, expert_ffn, shared_ffn; /* shared: total width of shared experts */
-    int32_t first_dense_layers;  /* the first k layers are dense */
-    int32_t moe_every;           /* then every n-th layer is MoE; 1 = all */
+    int32_t first_dense_layers;                        /* the first k layers are dense */
+    int32_t moe_every;                                 /* then every n-th layer is MoE; 1 = all */
 
-    int32_t mtp_layers;          /* multi-token prediction layers in the config (not in the totals) */
+    int32_t mtp_layers; /* multi-token prediction layers in the config (not in the totals) */
 
     /* parameters that only the count needs, per layer and per model, by family */
     int64_t attention_extra, dense_mlp_extra, moe_extra, norm_params, final_extra;

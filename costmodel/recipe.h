@@ -1,7 +1,8 @@
 /**
  * @file recipe.h
  * A NeMo Automodel recipe, as far as pipeline planning reads it, with Automodel's defaults and
- * meaning (Automodel 36044ad3: pipelining/config.py, recipes/_dist_utils.py, recipes/llm/train_ft.py).
+ * meaning (Automodel 36044ad3: pipelining/config.py, recipes/_dist_utils.py,
+ * recipes/llm/train_ft.py).
  *
  * Reading never guesses: a key of the wrong type, an unknown pipeline key or an illegal value is an
  * error with file, line and column. What Automodel ignores or overwrites becomes a lint.
@@ -20,22 +21,22 @@ int32_t pp_dtype_bytes(enum pp_dtype dtype);
 
 /** The 14 fields of Automodel's PipelineConfig, in its order. Strings live in the recipe. */
 struct pp_pipeline_config {
-    const char *pp_schedule;          /* "1f1b"; NULL if null */
-    const char *pp_schedule_csv;      /* NULL = none (an empty string counts as none) */
-    int32_t pp_microbatch_size;       /* 1 */
-    int32_t pp_batch_size;            /* 1; recipes overwrite it with step_scheduler.local_batch_size */
-    int32_t layers_per_stage;         /* read only if has_layers_per_stage */
+    const char *pp_schedule;     /* "1f1b"; NULL if null */
+    const char *pp_schedule_csv; /* NULL = none (an empty string counts as none) */
+    int32_t pp_microbatch_size;  /* 1 */
+    int32_t pp_batch_size;       /* 1; recipes overwrite it with step_scheduler.local_batch_size */
+    int32_t layers_per_stage;    /* read only if has_layers_per_stage */
     bool has_layers_per_stage;
-    enum pp_round round;              /* round_virtual_stages_to_pp_multiple */
+    enum pp_round round; /* round_virtual_stages_to_pp_multiple */
     bool has_fqns;
-    struct pp_fqn_lists fqns;         /* module_fqns_per_model_part */
-    bool patch_inner_model;           /* true */
-    bool patch_causal_lm_model;       /* true */
+    struct pp_fqn_lists fqns;                    /* module_fqns_per_model_part */
+    bool patch_inner_model;                      /* true */
+    bool patch_causal_lm_model;                  /* true */
     bool patch_stage_backward_maybe_with_nosync; /* false; recipes overwrite it */
-    const char *dtype;                /* NULL = from mp_policy */
-    bool scale_grads_in_schedule;     /* false */
-    const char *loss_fn;              /* NULL; recipes take the top-level loss_fn */
-    int64_t pp_seq_len;               /* 0 = unset */
+    const char *dtype;                           /* NULL = from mp_policy */
+    bool scale_grads_in_schedule;                /* false */
+    const char *loss_fn;                         /* NULL; recipes take the top-level loss_fn */
+    int64_t pp_seq_len;                          /* 0 = unset */
 };
 
 enum pp_lint_level { PP_LINT_INFO, PP_LINT_WARNING, PP_LINT_ERROR };
@@ -43,43 +44,44 @@ enum pp_lint_level { PP_LINT_INFO, PP_LINT_WARNING, PP_LINT_ERROR };
 /** One remark about a recipe. */
 struct pp_lint {
     enum pp_lint_level level;
-    const char *code;  /* static, such as "W_BATCH_OVERWRITTEN" */
+    const char *code; /* static, such as "W_BATCH_OVERWRITTEN" */
     char message[400];
-    char key[128];     /* dotted key it is about; may be empty */
+    char key[128];        /* dotted key it is about; may be empty */
     int32_t line, column; /* 0 = unknown */
 };
 
 struct pp_recipe {
-    struct pp_doc *doc;               /* owned; the verbatim text is pp_doc_text(doc) */
+    struct pp_doc *doc; /* owned; the verbatim text is pp_doc_text(doc) */
     struct pp_pipeline_config pipeline;
     bool has_pipeline_block;
 
     /* distributed.* */
-    char strategy[24];                /* "fsdp2" */
+    char strategy[24];                          /* "fsdp2" */
     int32_t pp_size, tp_size, cp_size, ep_size; /* 1 */
     int32_t dp_size, dp_replicate_size;         /* 0 = derive from the world */
     bool sequence_parallel;
-    enum pp_recompute recompute;      /* activation_checkpointing */
-    bool defer_fsdp_grad_sync;        /* true */
+    enum pp_recompute recompute; /* activation_checkpointing */
+    bool defer_fsdp_grad_sync;   /* true */
     bool has_reshard_after_forward, reshard_after_forward;
     enum pp_dtype param_dtype, reduce_dtype; /* mp_policy; bf16 and fp32 */
 
     /* step_scheduler.* */
-    int64_t global_batch_size;        /* 0 = not given */
-    int32_t local_batch_size;         /* 1 */
+    int64_t global_batch_size; /* 0 = not given */
+    int32_t local_batch_size;  /* 1 */
 
     /* data: sequence length a step sees; 0 = unknown */
-    int64_t dataset_seq_len;          /* dataset.seq_len or dataset.seq_length */
+    int64_t dataset_seq_len; /* dataset.seq_len or dataset.seq_length */
     int64_t packed_sequence_size;
 
     /* model.* */
-    const char *model_id;             /* pretrained_model_name_or_path, NULL if none */
-    struct pp_node *model_config;     /* model.config mapping (overrides such as num_hidden_layers); may be NULL */
-    enum pp_dtype model_dtype;        /* model.torch_dtype / config.torch_dtype; bf16 */
+    const char *model_id; /* pretrained_model_name_or_path, NULL if none */
+    struct pp_node
+        *model_config; /* model.config mapping (overrides such as num_hidden_layers); may be NULL */
+    enum pp_dtype model_dtype; /* model.torch_dtype / config.torch_dtype; bf16 */
     bool enable_fsdp_optimizations;
-    char attention_backend[24];       /* model.backend.attn or attn_implementation; may be empty */
-    bool fused_cross_entropy;         /* loss_fn is FusedLinearCrossEntropy */
-    char optimizer[64];               /* optimizer._target_, last component */
+    char attention_backend[24]; /* model.backend.attn or attn_implementation; may be empty */
+    bool fused_cross_entropy;   /* loss_fn is FusedLinearCrossEntropy */
+    char optimizer[64];         /* optimizer._target_, last component */
 
     /* peft */
     bool peft;

@@ -39,7 +39,7 @@ struct pp_split_request {
 };
 
 struct pp_split {
-    int32_t stage_count;     /* virtual stages over all ranks */
+    int32_t stage_count; /* virtual stages over all ranks */
     int32_t stages_per_rank;
 };
 
@@ -67,7 +67,8 @@ enum pp_status pp_split_check(int32_t layer_count, int32_t stage_count, struct p
  * Rank of every stage.
  * @param stage_rank  [stage_count], written on success
  * @return PP_OK, PP_E_PLACEMENT (stage_count not a multiple of pp_size, or none). V with other than
- *         two stages a rank zig-zags, as PyTorch does; Automodel refuses it (pp_place_check_automodel).
+ *         two stages a rank zig-zags, as PyTorch does; Automodel refuses it
+ * (pp_place_check_automodel).
  */
 enum pp_status pp_place(enum pp_placement placement, int32_t pp_size, int32_t stage_count,
                         int32_t *stage_rank, struct pp_err *err);

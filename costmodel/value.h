@@ -51,7 +51,6 @@ enum pp_status pp_parse_int(const char *text, int64_t low, int64_t high, int64_t
 
 /** "3", "1.5", "17/33" as an exact non-negative fraction with num, den <= 10^9, reduced.
  *  @return PP_OK, PP_E_USAGE, PP_E_RANGE */
-enum pp_status pp_parse_ratio(const char *text, int64_t *num_p, int64_t *den_p,
-                              struct pp_err *err);
+enum pp_status pp_parse_ratio(const char *text, int64_t *num_p, int64_t *den_p, struct pp_err *err);
 
 #endif

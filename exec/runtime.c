@@ -8,16 +8,15 @@ struct run {
     void *context;
     struct pp_trace *trace;
     int64_t begin_ns;
-    int32_t *next;     /* [rank_count] action a rank is at */
-    bool *started;     /* [rank_count] that action is in flight */
-    bool *finished;    /* [action_count] */
-    int32_t left;      /* actions not finished */
+    int32_t *next;  /* [rank_count] action a rank is at */
+    bool *started;  /* [rank_count] that action is in flight */
+    bool *finished; /* [action_count] */
+    int32_t left;   /* actions not finished */
     int32_t in_flight;
 };
 
 /* Finishes or starts the rank's next action. Returns whether anything changed. */
-static enum pp_status poll_rank(struct run *r, int32_t rank, bool *advanced_p,
-                                struct pp_err *err) {
+static enum pp_status poll_rank(struct run *r, int32_t rank, bool *advanced_p, struct pp_err *err) {
     int32_t at = r->next[rank];
     if (at == r->s->rank_begin[rank + 1]) {
         return PP_OK;
@@ -53,8 +52,9 @@ static enum pp_status report_deadlock(const struct run *r, struct pp_err *err) {
             char waiting[PP_ACTION_TEXT_BYTES];
             char needed[PP_ACTION_TEXT_BYTES];
             const struct pp_action *need = &r->s->actions[r->s->producer[at]];
-            return pp_fail(err, PP_E_DEADLOCK, "rank %d waits in %s for %s of rank %d, which cannot run",
-                           rank, pp_action_text(&r->s->actions[at], waiting),
+            return pp_fail(err, PP_E_DEADLOCK,
+                           "rank %d waits in %s for %s of rank %d, which cannot run", rank,
+                           pp_action_text(&r->s->actions[at], waiting),
                            pp_action_text(need, needed), r->s->stage_rank[need->stage]);
         }
     }
@@ -80,8 +80,8 @@ static enum pp_status run_all(struct run *r, struct pp_err *err) {
 enum pp_status pp_exec_run(const struct pp_sched *s, const struct pp_compute_ops *ops,
                            void *context, struct pp_trace *trace, struct pp_err *err) {
     PP_ASSERT(s->sealed && ops->api == PP_COMPUTE_API && trace->sched == s);
-    struct run r = {.s = s, .ops = ops, .context = context, .trace = trace,
-                    .left = s->action_count};
+    struct run r = {
+        .s = s, .ops = ops, .context = context, .trace = trace, .left = s->action_count};
     r.next = malloc((size_t)s->rank_count * sizeof *r.next);
     r.started = calloc((size_t)s->rank_count, sizeof *r.started);
     r.finished = calloc((size_t)s->action_count + 1, sizeof *r.finished);

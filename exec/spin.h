@@ -1,8 +1,8 @@
 /**
  * @file spin.h
- * The `spin` workload: actions that last as long as they are told and compute nothing, so that order
- * and timing can be tested without numerics. Waits by sleeping to an absolute time, so that more
- * ranks than cores keep true time.
+ * The `spin` workload: actions that last as long as they are told and compute nothing, so that
+ * order and timing can be tested without numerics. Waits by sleeping to an absolute time, so that
+ * more ranks than cores keep true time.
  */
 #ifndef PP_EXEC_SPIN_H
 #define PP_EXEC_SPIN_H

@@ -40,8 +40,8 @@ struct pp_pareto_point {
  * @return PP_OK, PP_E_ENV (no gnuplot, or it failed: its message), PP_E_IO, PP_E_NOMEM,
  *         PP_E_INTERRUPTED (gnuplot was interrupted)
  */
-enum pp_status pp_picture_gantt(const struct pp_gantt *charts, int32_t chart_count,
-                                const char *dir, struct pp_err *err);
+enum pp_status pp_picture_gantt(const struct pp_gantt *charts, int32_t chart_count, const char *dir,
+                                struct pp_err *err);
 enum pp_status pp_picture_memory(const struct pp_memory_chart *charts, int32_t chart_count,
                                  const char *dir, struct pp_err *err);
 /** @param limit_bytes  the memory limit, drawn as a line; beyond it is the out-of-memory side */

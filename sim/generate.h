@@ -16,16 +16,16 @@ struct pp_gen_config {
 };
 
 struct pp_schedule_info {
-    const char *name;                /* "Interleaved1F1B" */
+    const char *name; /* "Interleaved1F1B" */
     enum pp_schedule_kind kind;
-    enum pp_placement placement;     /* what the schedule needs */
+    enum pp_placement placement;           /* what the schedule needs */
     enum pp_placement automodel_placement; /* what Automodel gives it; differs for DualPipeV */
     int32_t min_stages_per_rank, max_stages_per_rank; /* max 0 = any */
     int32_t default_stages_per_rank;
-    bool splits_backward;            /* uses I and W */
-    const char *microbatch_rule;     /* one line, for people */
-    const char *bubble;              /* closed form at zero p2p, for people; "" if none */
-    const char *memory;              /* peak activations of the worst rank; "" if none */
+    bool splits_backward;        /* uses I and W */
+    const char *microbatch_rule; /* one line, for people */
+    const char *bubble;          /* closed form at zero p2p, for people; "" if none */
+    const char *memory;          /* peak activations of the worst rank; "" if none */
     const char *source;
     /** Microbatch rule. @return PP_OK, PP_E_MICROBATCH */
     enum pp_status (*check)(const struct pp_gen_config *config, struct pp_err *err);

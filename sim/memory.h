@@ -3,8 +3,8 @@
  * Memory of each rank over the course of a schedule, in any integer unit.
  *
  * F adds at its start; I, B and W free at their end, so the peak is seen before the release. A
- * transient lives while its action runs. Actions of a rank run one after the other, so the peak does
- * not depend on times, except for a pair that runs as one (both parts start, then both end).
+ * transient lives while its action runs. Actions of a rank run one after the other, so the peak
+ * does not depend on times, except for a pair that runs as one (both parts start, then both end).
  */
 #ifndef PP_SIM_MEMORY_H
 #define PP_SIM_MEMORY_H

@@ -1,9 +1,8 @@
 /**
  * @file metrics.h
- * Figures of a trace, simulated or measured. Definitions (design, reference schedules.md section 0):
- *   bubble_ratio      = 1 - mean over ranks of busy / makespan
- *   span_bubble_ratio = 1 - max busy / longest (last end - first start) of any rank
- *   over_ideal_ratio  = makespan / max busy - 1
+ * Figures of a trace, simulated or measured. Definitions (design, reference schedules.md section
+ * 0): bubble_ratio      = 1 - mean over ranks of busy / makespan span_bubble_ratio = 1 - max busy /
+ * longest (last end - first start) of any rank over_ideal_ratio  = makespan / max busy - 1
  */
 #ifndef PP_SIM_METRICS_H
 #define PP_SIM_METRICS_H

@@ -1,15 +1,15 @@
 /**
  * @file schedule.h
- * The schedule: per rank, an ordered list of actions. THE object of this project: generators and CSV
- * files make it, the simulator evaluates it, the executor runs it.
+ * The schedule: per rank, an ordered list of actions. THE object of this project: generators and
+ * CSV files make it, the simulator evaluates it, the executor runs it.
  *
  * Life cycle: pp_sched_create -> pp_sched_add ... -> pp_sched_seal -> read -> pp_sched_destroy.
  * A sealed schedule never changes, so any number of threads may read it; before sealing it belongs
  * to one thread.
  *
- * Actions are flat. An OVERLAP_F_B cell of PyTorch's is two actions, one after the other, that share
- * `cell`; everything else has its own cell. Idle CSV cells are gaps in the cell numbers: planning
- * marks for people, without meaning in time.
+ * Actions are flat. An OVERLAP_F_B cell of PyTorch's is two actions, one after the other, that
+ * share `cell`; everything else has its own cell. Idle CSV cells are gaps in the cell numbers:
+ * planning marks for people, without meaning in time.
  *
  * Source of action language and CSV form: PyTorch 2.14.1, torch.distributed.pipelining.schedules.
  */
@@ -60,14 +60,14 @@ struct pp_action {
 struct pp_sched {
     int32_t rank_count, stage_count, microbatch_count;
     int32_t action_count;
-    int32_t *stage_rank;        /* [stage_count] rank that holds a stage */
-    int32_t *rank_begin;        /* [rank_count + 1] first action of a rank (after sealing) */
-    int32_t *cell_count;        /* [rank_count] cells of the CSV row, idle ones included */
-    struct pp_action *actions;  /* [action_count] grouped by rank, in order (after sealing) */
-    int32_t *producer;          /* [action_count] the action whose output it needs first: F of the
-                                   stage before, I or B of the stage after; -1 if none */
+    int32_t *stage_rank;       /* [stage_count] rank that holds a stage */
+    int32_t *rank_begin;       /* [rank_count + 1] first action of a rank (after sealing) */
+    int32_t *cell_count;       /* [rank_count] cells of the CSV row, idle ones included */
+    struct pp_action *actions; /* [action_count] grouped by rank, in order (after sealing) */
+    int32_t *producer;         /* [action_count] the action whose output it needs first: F of the
+                                  stage before, I or B of the stage after; -1 if none */
     bool sealed;
-    char id[65];                /* SHA-256 of the compute-only CSV and the placement, hex */
+    char id[65]; /* SHA-256 of the compute-only CSV and the placement, hex */
 };
 
 /**

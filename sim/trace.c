@@ -2,14 +2,12 @@
 
 #include <stdlib.h>
 
-enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s,
-                             struct pp_err *err) {
+enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s, struct pp_err *err) {
     PP_ASSERT(s->sealed);
     size_t n = (size_t)s->action_count + 1; /* never a zero-sized allocation */
     int64_t *times = calloc(2 * n, sizeof *times);
     if (times == NULL) {
-        return pp_fail(err, PP_E_NOMEM, "out of memory for a trace of %d actions",
-                       s->action_count);
+        return pp_fail(err, PP_E_NOMEM, "out of memory for a trace of %d actions", s->action_count);
     }
     *trace = (struct pp_trace){.sched = s, .start_ns = times, .end_ns = times + n};
     return PP_OK;

@@ -15,8 +15,7 @@ struct pp_trace {
 };
 
 /** Arrays for a sealed schedule, all zero. @return PP_OK, PP_E_NOMEM */
-enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s,
-                             struct pp_err *err);
+enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s, struct pp_err *err);
 void pp_trace_deinit(struct pp_trace *trace);
 
 #endif
