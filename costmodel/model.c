@@ -7,16 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Above any model ever proposed, and small enough that two of them multiply within int64. */
-enum {
-    MAX_HIDDEN = 10000000,
-    MAX_WIDTH = 100000000, /* of an MLP, a vocabulary, a window */
-    MAX_HEADS = 1000000,
-    MAX_HEAD_DIM = 100000,
-    MAX_EXPERTS = 100000,
-};
-static const double max_params = 1e15;
-
 /** An optional key that keeps `*value_p` where it is absent. */
 static enum pp_status read_int(const struct pp_keys *keys, const char *aliases, int64_t low,
                                int64_t high, int64_t *value_p) {
@@ -86,12 +76,12 @@ static enum pp_status read_sizes(const struct pp_keys *keys, const struct pp_fam
     PP_TRY(pp_keys_need(keys, "num_hidden_layers|n_layer|n_layers|num_layers", 1, PP_MAX_LAYERS,
                         &layers));
     m->layer_count = (int32_t)layers;
-    PP_TRY(pp_keys_need(keys, "hidden_size|n_embd|d_model|dim", 1, MAX_HIDDEN, &m->hidden));
-    PP_TRY(pp_keys_need(keys, "vocab_size|padded_vocab_size", 1, MAX_WIDTH, &m->vocab));
+    PP_TRY(pp_keys_need(keys, "hidden_size|n_embd|d_model|dim", 1, PP_MAX_HIDDEN, &m->hidden));
+    PP_TRY(pp_keys_need(keys, "vocab_size|padded_vocab_size", 1, PP_MAX_WIDTH, &m->vocab));
     m->tied = family->tied;
     PP_TRY(pp_keys_bool(keys, "tie_word_embeddings", &m->tied));
     if ((family->has & PP_HAS_POSITIONS) != 0) {
-        PP_TRY(pp_keys_need(keys, "n_positions|max_position_embeddings|n_ctx", 1, MAX_WIDTH,
+        PP_TRY(pp_keys_need(keys, "n_positions|max_position_embeddings|n_ctx", 1, PP_MAX_WIDTH,
                             &m->position_count));
         m->position_count += (family->has & PP_HAS_POSITION_OFFSET) != 0 ? 2 : 0;
     }
@@ -100,7 +90,7 @@ static enum pp_status read_sizes(const struct pp_keys *keys, const struct pp_fam
 
 static enum pp_status read_heads(const struct pp_keys *keys, const struct pp_family *family,
                                  struct pp_model *m) {
-    PP_TRY(pp_keys_need(keys, "num_attention_heads|n_head|n_heads", 1, MAX_HEADS, &m->heads));
+    PP_TRY(pp_keys_need(keys, "num_attention_heads|n_head|n_heads", 1, PP_MAX_HEADS, &m->heads));
     bool multi_query = (family->has & PP_HAS_MULTI_QUERY) != 0;
     bool new_decoder = false;
     if (multi_query) {
@@ -112,11 +102,11 @@ static enum pp_status read_heads(const struct pp_keys *keys, const struct pp_fam
         m->kv_heads = 1;
     } else {
         PP_TRY(read_int(keys, "num_key_value_heads|num_kv_heads|n_kv_heads|num_query_groups", 1,
-                        MAX_HEADS, &m->kv_heads));
+                        PP_MAX_HEADS, &m->kv_heads));
     }
     m->head_dim = family->head_dim;
     bool found;
-    PP_TRY(pp_keys_int(keys, "head_dim|attention_head_dim|kv_channels", 1, MAX_HEAD_DIM,
+    PP_TRY(pp_keys_int(keys, "head_dim|attention_head_dim|kv_channels", 1, PP_MAX_HEAD_DIM,
                        &m->head_dim, &found));
     if (!found && m->head_dim == 0) {
         if (m->hidden % m->heads != 0) {
@@ -137,15 +127,15 @@ static enum pp_status read_heads(const struct pp_keys *keys, const struct pp_fam
 
 static enum pp_status read_mla(const struct pp_keys *keys, struct pp_model *m) {
     bool found;
-    PP_TRY(pp_keys_int(keys, "kv_lora_rank", 1, MAX_HIDDEN, &m->kv_rank, &found));
+    PP_TRY(pp_keys_int(keys, "kv_lora_rank", 1, PP_MAX_HIDDEN, &m->kv_rank, &found));
     if (!found) {
         return PP_OK;
     }
     m->attention = PP_ATTENTION_MLA;
-    PP_TRY(read_int(keys, "q_lora_rank", 1, MAX_HIDDEN, &m->q_rank));
-    PP_TRY(pp_keys_need(keys, "qk_nope_head_dim", 1, MAX_HEAD_DIM, &m->qk_nope_dim));
-    PP_TRY(pp_keys_need(keys, "qk_rope_head_dim", 0, MAX_HEAD_DIM, &m->qk_rope_dim));
-    PP_TRY(pp_keys_need(keys, "v_head_dim", 1, MAX_HEAD_DIM, &m->v_dim));
+    PP_TRY(read_int(keys, "q_lora_rank", 1, PP_MAX_HIDDEN, &m->q_rank));
+    PP_TRY(pp_keys_need(keys, "qk_nope_head_dim", 1, PP_MAX_HEAD_DIM, &m->qk_nope_dim));
+    PP_TRY(pp_keys_need(keys, "qk_rope_head_dim", 0, PP_MAX_HEAD_DIM, &m->qk_rope_dim));
+    PP_TRY(pp_keys_need(keys, "v_head_dim", 1, PP_MAX_HEAD_DIM, &m->v_dim));
     m->kv_heads = m->heads;
     return PP_OK;
 }
@@ -193,8 +183,8 @@ static enum pp_status read_mla_extras(const struct pp_keys *keys, const struct p
         m->attention_extra += m->q_rank + m->kv_rank + m->qk_rope_dim + m->hidden;
     }
     int64_t index_heads = 0, index_dim = 0;
-    PP_TRY(read_int(keys, "index_n_heads", 1, MAX_HEADS, &index_heads));
-    PP_TRY(read_int(keys, "index_head_dim", 1, MAX_HEAD_DIM, &index_dim));
+    PP_TRY(read_int(keys, "index_n_heads", 1, PP_MAX_HEADS, &index_heads));
+    PP_TRY(read_int(keys, "index_head_dim", 1, PP_MAX_HEAD_DIM, &index_dim));
     if (index_heads > 0 && index_dim > 0) {
         /* query from the latent, one shared key with its LayerNorm, a weight a head */
         m->attention_extra += (m->q_rank > 0 ? m->q_rank : m->hidden) * index_heads * index_dim +
@@ -207,7 +197,7 @@ static enum pp_status read_window(const struct pp_keys *keys, const struct pp_fa
                                   struct pp_model *m) {
     bool uses = true;
     PP_TRY(pp_keys_bool(keys, "use_sliding_window", &uses));
-    PP_TRY(read_int(keys, "sliding_window", 0, MAX_WIDTH, &m->sliding_window));
+    PP_TRY(read_int(keys, "sliding_window", 0, PP_MAX_WIDTH, &m->sliding_window));
     if (!uses) {
         m->sliding_window = 0;
     }
@@ -288,20 +278,20 @@ static enum pp_status read_shared_experts(const struct pp_keys *keys,
         return PP_OK;
     }
     PP_TRY(pp_keys_int(keys, "shared_expert_intermediate_size|shared_intermediate_size", 0,
-                       MAX_WIDTH, &m->shared_ffn, &found));
+                       PP_MAX_WIDTH, &m->shared_ffn, &found));
     PP_TRY(read_int(keys, "n_shared_experts|num_shared_experts|moe_num_shared_experts", 0,
-                    MAX_EXPERTS, &count));
+                    PP_MAX_EXPERTS, &count));
     if (found) {
         return PP_OK;
     }
     int64_t each = m->expert_ffn;
-    PP_TRY(read_int(keys, "moe_shared_expert_intermediate_size", 1, MAX_WIDTH, &each));
+    PP_TRY(read_int(keys, "moe_shared_expert_intermediate_size", 1, PP_MAX_WIDTH, &each));
     m->shared_ffn = count * each;
-    return m->shared_ffn <= MAX_WIDTH
+    return m->shared_ffn <= PP_MAX_WIDTH
                ? PP_OK
                : pp_fail(keys->err, PP_E_RANGE,
                          "n_shared_experts %lld of width %lld, expected at most %d in all",
-                         (long long)count, (long long)each, MAX_WIDTH);
+                         (long long)count, (long long)each, PP_MAX_WIDTH);
 }
 
 /** Is there a score correction bias in the router? */
@@ -319,21 +309,21 @@ static bool has_correction(const struct pp_keys *keys, const struct pp_family *f
 static enum pp_status read_experts(const struct pp_keys *keys, const struct pp_family *family,
                                    struct pp_model *m) {
     PP_TRY(read_int(keys, "num_local_experts|num_experts|n_routed_experts|moe_num_experts", 0,
-                    MAX_EXPERTS, &m->experts));
+                    PP_MAX_EXPERTS, &m->experts));
     if (m->experts == 0) {
         return PP_OK;
     }
     PP_TRY(pp_keys_need(keys,
                         "num_experts_per_tok|num_experts_per_token|experts_per_token|moe_topk|"
                         "moe_top_k|moe_k",
-                        1, MAX_EXPERTS, &m->experts_per_token));
+                        1, PP_MAX_EXPERTS, &m->experts_per_token));
     if (m->experts_per_token > m->experts) {
         return pp_fail(keys->err, PP_E_MODEL,
                        "num_experts_per_tok %lld is more than the %lld experts there are",
                        (long long)m->experts_per_token, (long long)m->experts);
     }
     m->expert_ffn = m->ffn;
-    PP_TRY(read_int(keys, "moe_intermediate_size|expert_intermediate_size", 1, MAX_WIDTH,
+    PP_TRY(read_int(keys, "moe_intermediate_size|expert_intermediate_size", 1, PP_MAX_WIDTH,
                     &m->expert_ffn));
     PP_TRY(read_shared_experts(keys, family, m));
     PP_TRY(read_moe_pattern(keys, m));
@@ -354,22 +344,22 @@ static enum pp_status read_mlp(const struct pp_keys *keys, const struct pp_famil
     PP_TRY(read_trait(keys, family->mlp_bias, "mlp_bias|use_bias|bias", &mlp_bias));
     if ((family->has & PP_HAS_FFN_4H) != 0) {
         m->ffn = 4 * m->hidden;
-        PP_TRY(read_int(keys, names, 1, MAX_WIDTH, &m->ffn));
+        PP_TRY(read_int(keys, names, 1, PP_MAX_WIDTH, &m->ffn));
     } else {
         bool found; /* a model of experts only may lack it */
-        PP_TRY(pp_keys_int(keys, names, 1, MAX_WIDTH, &m->ffn, &found));
+        PP_TRY(pp_keys_int(keys, names, 1, PP_MAX_WIDTH, &m->ffn, &found));
         bool experts_only = false;
         int64_t width = 0;
-        PP_TRY(pp_keys_int(keys, "moe_intermediate_size", 1, MAX_WIDTH, &width, &experts_only));
+        PP_TRY(pp_keys_int(keys, "moe_intermediate_size", 1, PP_MAX_WIDTH, &width, &experts_only));
         if (!found && experts_only) {
             m->ffn = width;
         } else if (!found) {
-            PP_TRY(pp_keys_need(keys, names, 1, MAX_WIDTH, &m->ffn));
+            PP_TRY(pp_keys_need(keys, names, 1, PP_MAX_WIDTH, &m->ffn));
         }
     }
     PP_TRY(read_experts(keys, family, m));
     if ((family->has & PP_HAS_LLAMA4_MLP) != 0) {
-        PP_TRY(read_int(keys, "intermediate_size_mlp", 1, MAX_WIDTH, &m->ffn));
+        PP_TRY(read_int(keys, "intermediate_size_mlp", 1, PP_MAX_WIDTH, &m->ffn));
     }
     m->dense_mlp_extra = mlp_bias ? (m->gated ? 2 : 1) * m->ffn + m->hidden : 0;
     return PP_OK;
@@ -391,24 +381,6 @@ static enum pp_status read_norms(const struct pp_keys *keys, const struct pp_fam
     return PP_OK;
 }
 
-/** Rejects a model whose integer counts might overflow, by the same sum in doubles. */
-static enum pp_status check_size(const struct pp_keys *keys, const struct pp_model *m) {
-    double h = (double)m->hidden;
-    double per_layer = 4.0 * h * (double)m->heads * (double)m->head_dim +
-                       (double)m->heads * (double)(m->qk_nope_dim + m->qk_rope_dim + m->v_dim) *
-                           ((double)m->q_rank + (double)m->kv_rank + 2.0 * h) +
-                       3.0 * h * ((double)m->ffn + (double)m->shared_ffn) +
-                       (double)m->experts * (3.0 * h * (double)m->expert_ffn + h) +
-                       (double)m->attention_extra;
-    double total =
-        per_layer * m->layer_count + h * (2.0 * (double)m->vocab + (double)m->position_count);
-    if (!(total <= max_params)) {
-        return pp_fail(keys->err, PP_E_RANGE,
-                       "the model has %.3g parameters, expected at most %.0e", total, max_params);
-    }
-    return PP_OK;
-}
-
 static enum pp_status read_model(const struct pp_keys *keys, struct pp_model *m) {
     PP_TRY(read_family(keys, m));
     PP_TRY(check_supported(keys));
@@ -426,7 +398,7 @@ static enum pp_status read_model(const struct pp_keys *keys, struct pp_model *m)
     PP_TRY(read_norms(keys, family, m));
     PP_TRY(read_int32(keys, "num_nextn_predict_layers|num_mtp_modules", 0, PP_MAX_LAYERS,
                       &m->mtp_layers));
-    return check_size(keys, m);
+    return pp_model_check(m, keys->err);
 }
 
 enum pp_status pp_model_from_node(const struct pp_doc *doc, const struct pp_node *config,

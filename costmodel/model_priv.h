@@ -7,6 +7,15 @@
 
 #include "costmodel/model.h"
 
+/* Above any model ever proposed, and small enough that two of them multiply within int64. */
+enum {
+    PP_MAX_HIDDEN = 10000000,
+    PP_MAX_WIDTH = 100000000, /* of an MLP, a vocabulary, a window */
+    PP_MAX_HEADS = 1000000,
+    PP_MAX_HEAD_DIM = 100000,
+    PP_MAX_EXPERTS = 100000,
+};
+
 /** Whether a bias (or a norm) exists: by family, or by a key whose absence means no or yes. */
 enum pp_trait { PP_NEVER, PP_ALWAYS, PP_KEY_NO, PP_KEY_YES };
 
@@ -51,5 +60,16 @@ struct pp_family {
 
 /** Traits of a model_type; those of an ordinary Llama-like decoder if it is not known. */
 const struct pp_family *pp_family_find(const char *model_type);
+
+/** Parameters of a layer by how parallelism divides them. */
+struct pp_layer_parts {
+    int64_t split;      /* divided by tensor parallelism */
+    int64_t replicated; /* on every tensor-parallel rank: norms, latents, router */
+    int64_t routed;     /* routed experts, divided by expert parallelism */
+};
+struct pp_layer_parts pp_model_layer_parts(const struct pp_model *m, bool moe, bool active);
+
+/** Is every field within the limits that keep all counts inside int64? @return PP_OK, PP_E_RANGE */
+enum pp_status pp_model_check(const struct pp_model *m, struct pp_err *err);
 
 #endif
