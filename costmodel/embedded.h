@@ -1,6 +1,6 @@
 /**
  * @file embedded.h
- * Data files of the source tree (costmodel/data) compiled into the program, so that it runs from
+ * Data files of the source tree compiled into the program, so that it runs from
  * anywhere. Immutable; any number of threads may read.
  */
 #ifndef PP_COSTMODEL_EMBEDDED_H
@@ -13,5 +13,6 @@ struct pp_embedded_file {
 
 extern const struct pp_embedded_file pp_embedded_hardware[]; /* costmodel/data/hardware/ */
 extern const struct pp_embedded_file pp_embedded_models[];   /* costmodel/data/models/ */
+extern const struct pp_embedded_file pp_embedded_schema[];   /* sim/schema.sql */
 
 #endif

@@ -5,28 +5,37 @@
  *
  * Candidates: schedule x layers_per_stage x rounding x microbatch size x local batch (hence number
  * of flushes) at a constant global batch; pp_size too if asked. Legal means what Automodel accepts
- * for recipes (local_batch // microbatch >= pp, schedule rules, split rules, placement it can
- * build). Ranked by step time among those that fit.
+ * in recipes: local_batch // microbatch >= pp, the schedule's microbatch rule, the split's rules, a
+ * placement it builds right (not DualPipeV, which it places in a loop). Settings that lead to the
+ * same stages are one candidate, named by the settings nearest to the recipe's own.
+ * Ranked by step time among those that fit.
+ *
+ * Life cycle: pp_plan_search fills a set, pp_plan_set_destroy frees it. Requests are read only.
  */
 #ifndef PP_SIM_PLAN_H
 #define PP_SIM_PLAN_H
 
 #include "costmodel/cost.h"
 #include "sim/generate.h"
+#include "sim/trace.h"
 
 #include <signal.h>
 
-enum { PP_PLAN_MAX_CANDIDATES = 200000 };
+enum {
+    PP_PLAN_MAX_ROWS = 50000,            /* candidates kept; more is refused with advice */
+    PP_PLAN_MAX_FLUSH_ACTIONS = 1 << 21, /* larger flushes are not offered */
+    PP_PLAN_ASSUMED_SEQ_LEN = 4096,      /* where the recipe does not say */
+};
 
 struct pp_plan_request {
+    const char *run_id; /* identifies the inputs; plan ids derive from it */
     const struct pp_recipe *recipe;
     const struct pp_model *model; /* hidden == 0: only the depth is known */
     const struct pp_hardware *hw;
     int64_t gpu_count; /* the world; see pp_plan_default_gpus */
     bool search_pp;
     const struct pp_sched *csv; /* the recipe's pp_schedule_csv, read and sealed; NULL if none */
-    int32_t thread_count;       /* 0 = one */
-    const volatile sig_atomic_t *stop; /* set to nonzero to interrupt; may be NULL */
+    const volatile sig_atomic_t *stop; /* nonzero interrupts; may be NULL */
 };
 
 /** The choices that make a plan. */
@@ -38,63 +47,80 @@ struct pp_plan_config {
     enum pp_round round;
     int32_t microbatch_size;
     int32_t local_batch_size;
-    bool uses_csv, uses_fqns;
+    bool uses_csv, uses_fqns; /* the recipe's own order; the recipe's own module lists */
 };
 
 struct pp_plan {
-    char id[33]; /* from content: run inputs and config */
+    char id[33]; /* from content: run_id and config */
     struct pp_plan_config config;
-    int32_t stage_count, stages_per_rank;
-    int32_t *layer_counts;    /* [stage_count] */
-    int32_t *stage_rank;      /* [stage_count] */
+
+    /* where the layers go */
+    int32_t stage_count, stages_per_rank; /* 0: the split was refused */
+    int32_t *layer_counts;                /* [stage_count] */
+    int32_t *stage_rank;                  /* [stage_count] */
+
+    /* how the batch is cut; 0: refused */
     int32_t microbatch_count; /* a flush */
     int64_t flush_count;      /* a step */
     int64_t dp_size;
-    bool has_costs;                    /* false: E_NO_SHAPE; times and memory are then absent */
-    struct pp_stage_cost *stage_costs; /* [stage_count]; NULL without costs */
+
+    /* what one flush does; costs are absent (NULL, 0) where the model's shape is unknown, and times
+       are then those of unit costs, 1 us for a rank's whole F, I and W */
+    bool evaluated, has_costs;
+    struct pp_stage_cost *stage_costs; /* [stage_count] */
     struct pp_step_cost step_cost;
-    int64_t flush_ns; /* makespan of one flush; unit costs (1 us) without has_costs */
-    int64_t step_ns;
+    int64_t flush_ns, step_ns; /* step_ns 0 without costs */
     double bubble_ratio;
-    int64_t *peak_bytes;                       /* [pp_size]; NULL without costs */
-    char (*peak_action)[PP_ACTION_TEXT_BYTES]; /* [pp_size] what makes the peak */
-    int64_t *base_bytes;                       /* [pp_size] resident part of the peak */
-    int64_t limit_bytes;                       /* a GPU's memory */
+    int64_t *peak_bytes;      /* [pp_size] upper end, reserved memory included */
+    int64_t *base_bytes;      /* [pp_size] the part that is resident all the time */
+    int32_t *peak_stage;      /* [pp_size] the action that makes the peak; -1: none */
+    int32_t *peak_microbatch; /* [pp_size] */
+    uint8_t *peak_type;       /* [pp_size] enum pp_action_type */
+    int64_t max_peak_bytes, limit_bytes;
+    int64_t reserved_bytes; /* part of every peak: context, communicators */
     bool fits;
-    char why[160]; /* remark: why it does not fit, why it is not chosen */
+    char why[200]; /* remark: what does not fit, and by how much */
 };
 
 struct pp_plan_set {
-    char run_id[33];
-    struct pp_plan *current;     /* NULL if the recipe as it is has no split */
-    struct pp_err current_error; /* status PP_OK if the recipe is legal as it is */
+    struct pp_plan *current;     /* the recipe as it is, as far as it can be followed; never NULL */
+    struct pp_err current_error; /* PP_OK: legal. PP_E_NO_SHAPE: legal, but shape unknown */
     int32_t plan_count;
-    struct pp_plan *plans;    /* ranked: those that fit by step time, then the others by peak */
-    int32_t best;             /* index; -1 if none fits */
+    struct pp_plan *plans;    /* those that fit by step time, then the others by peak */
+    int32_t current_index;    /* the recipe as it is among `plans`; -1 if it is not legal */
+    int32_t best;             /* -1 if none fits */
     int32_t best_same_memory; /* best at no more memory than the recipe as it is; -1 if none */
     int32_t other_round;      /* the recipe with the other rounding; -1 if not legal */
-    int64_t considered_count; /* candidates looked at, refused ones included */
+    int64_t considered_count; /* settings looked at, refused ones included */
     int32_t lint_count;
-    struct pp_lint *lints; /* the recipe's and the planner's */
+    struct pp_lint *lints; /* the recipe's, then the planner's */
 };
 
-/** The recipe's nodes x gpus_per_node of 8, else the smallest legal world. @return PP_OK,
- * PP_E_WORLD */
+/**
+ * The recipe's nodes times 8, else the smallest legal world: the smallest dp for which ep and the
+ * global batch divide. @return PP_OK, PP_E_WORLD
+ */
 enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu_count_p,
                                     struct pp_err *err);
 
 /**
+ * A recipe that is itself illegal is not a failure: set->current_error says why, and legal changes
+ * are still listed.
  * @return PP_OK (also when nothing fits: best == -1), PP_E_WORLD (gpu_count cannot hold the
- * parallel sizes), PP_E_RANGE, PP_E_INTERRUPTED, PP_E_NOMEM
+ * parallel sizes), PP_E_RANGE, PP_E_MODEL, PP_E_INTERRUPTED, PP_E_NOMEM
  */
 enum pp_status pp_plan_search(const struct pp_plan_request *req, struct pp_plan_set **set_p,
                               struct pp_err *err);
 void pp_plan_set_destroy(struct pp_plan_set *set);
 
-/** NeMo overrides that turn the recipe into this plan, one "key=value" a call, in a fixed order;
- *  only keys that differ from the recipe. */
+/** Frees what a single plan owns. */
+void pp_plan_deinit(struct pp_plan *plan);
+
+/** Called once per override, in a fixed order. `value` "none" stands for null. */
 typedef void pp_override_visit(void *context, const char *key, const char *value);
-void pp_plan_overrides(const struct pp_recipe *recipe, const struct pp_plan *plan,
+
+/** The settings that turn the recipe into this plan; only keys that differ from the recipe. */
+void pp_plan_overrides(const struct pp_recipe *recipe, const struct pp_plan_config *config,
                        pp_override_visit *visit, void *context);
 
 #endif

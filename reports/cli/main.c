@@ -1,8 +1,200 @@
-#include "costmodel/base.h"
+#include "reports/cli/cli.h"
 
-#include <stdio.h>
+#include "reports/json.h"
 
-int main(void) {
-    printf("pipeplan %s\n", PP_VERSION);
-    return 0;
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct command {
+    const char *name;
+    pp_command *run;
+    const char *help;
+} commands[] = {
+    {"split", pp_cmd_split, "stages, layers and module names of a split"},
+    {"schedule", pp_cmd_schedule, "the order of a schedule"},
+    {"simulate", pp_cmd_simulate, "times, bubbles and activations of a schedule"},
+    {"models", pp_cmd_models, "the model catalogue, or the shape of a config.json"},
+    {"hardware", pp_cmd_hardware, "the hardware catalogue"},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static volatile sig_atomic_t stop_requested; /* written by the handler of SIGINT and SIGTERM only */
+
+static void request_stop(int signal_number) {
+    (void)signal_number;
+    stop_requested = 1;
+}
+
+static void install_handlers(void) {
+    struct sigaction stop = {.sa_handler = request_stop};
+    sigemptyset(&stop.sa_mask);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    struct sigaction ignore = {.sa_handler = SIG_IGN}; /* a closed pipe is a write error instead */
+    sigemptyset(&ignore.sa_mask);
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int pp_exit_code(enum pp_status status) {
+    switch (status) {
+    case PP_OK:
+        return 0;
+    case PP_E_LIMIT:
+    case PP_E_NO_FIT:
+        return 1;
+    case PP_E_USAGE:
+        return 2;
+    case PP_E_RANGE:
+    case PP_E_FILE:
+    case PP_E_SYNTAX:
+    case PP_E_TYPE:
+    case PP_E_KEY:
+    case PP_E_VALUE:
+    case PP_E_SCHEDULE:
+    case PP_E_MICROBATCH:
+    case PP_E_STAGES:
+    case PP_E_BATCH:
+    case PP_E_WORLD:
+    case PP_E_NODIV:
+    case PP_E_SINGLE:
+    case PP_E_MULTI:
+    case PP_E_ROUND:
+    case PP_E_SPLIT:
+    case PP_E_PLACEMENT:
+    case PP_E_FQN:
+    case PP_E_PIPELINE:
+    case PP_E_NO_SHAPE:
+    case PP_E_MODEL:
+    case PP_E_HARDWARE:
+    case PP_E_CSV:
+    case PP_E_DEADLOCK:
+    case PP_E_NOT_FOUND:
+        return 3;
+    case PP_E_ENV:
+    case PP_E_IO:
+    case PP_E_NOMEM:
+        return 4;
+    case PP_E_STORE:
+        return 5;
+    case PP_E_ARG:
+        return 6;
+    case PP_E_INTERRUPTED:
+        return 130;
+    case PP_STATUS_COUNT:
+        break;
+    }
+    return 6;
+}
+
+void pp_cli_complain(const struct pp_cli *cli, const struct pp_err *err) {
+    fprintf(cli->messages, "pipeplan: %s: ", pp_status_code(err->status));
+    if (err->file[0] != '\0' && err->line > 0) {
+        fprintf(cli->messages, "%s:%d:%d: ", err->file, err->line, err->column);
+    }
+    fprintf(cli->messages, "%s%s%s\n", err->message, err->hint[0] == '\0' ? "" : "; ", err->hint);
+}
+
+enum pp_status pp_cli_answer(struct pp_cli *cli, json_t *document, struct pp_err *err) {
+    enum pp_status status = err == NULL ? PP_OK : err->status;
+    if (status != PP_OK) {
+        pp_cli_complain(cli, err);
+    }
+    struct pp_err own = {0};
+    enum pp_status written = PP_OK;
+    if (cli->json) {
+        written = pp_json_write(document, cli->out, &own);
+    }
+    json_decref(document);
+    if (written != PP_OK) {
+        *err = own;
+        return written;
+    }
+    if (err != NULL) {
+        *err = (struct pp_err){0}; /* said already */
+    }
+    return status;
+}
+
+static void print_usage(FILE *out) {
+    fprintf(out, "pipeplan %s: plans pipeline-parallel training\n\n", PP_VERSION);
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  pipeplan %-10s %s\n", commands[i].name, commands[i].help);
+    }
+    fprintf(out, "\n`pipeplan COMMAND --help` shows its options.\n");
+}
+
+static const struct command *find_command(const char *name) {
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* An error that no command has shown yet. */
+static void show_error(struct pp_cli *cli, struct pp_err *err) {
+    json_t *document = NULL;
+    if (cli->json && err->status != PP_E_IO) {
+        document = pp_json_document(cli->command);
+        json_object_set_new(document, "error", pp_json_error(err));
+        pp_cli_answer(cli, document, err);
+    } else {
+        pp_cli_complain(cli, err);
+    }
+}
+
+/* What was written must have arrived: a full disk or a closed pipe shows at the latest here. */
+static enum pp_status finish_output(const struct pp_cli *cli, struct pp_err *err) {
+    if (fflush(cli->out) == 0 && !ferror(cli->out)) {
+        return PP_OK;
+    }
+    return pp_fail(err, PP_E_IO, "cannot write to standard output: %s", strerror(errno));
+}
+
+static int run_command(struct pp_cli *cli, const struct command *command, int argc, char **argv) {
+    struct pp_err err = {0};
+    enum pp_status status = command->run(cli, argc, argv, &err);
+    if (status != PP_OK && err.status != PP_OK) {
+        show_error(cli, &err);
+    }
+    struct pp_err late = {0};
+    enum pp_status flushed = finish_output(cli, &late);
+    if (flushed != PP_OK && status != PP_E_IO) {
+        pp_cli_complain(cli, &late);
+    }
+    return pp_exit_code(status != PP_OK ? status : flushed);
+}
+
+int main(int argc, char **argv) {
+    install_handlers();
+    struct pp_cli cli = {
+        .command = "usage", .out = stdout, .messages = stderr, .stop = &stop_requested};
+    const char *name = argc > 1 ? argv[1] : "";
+    for (int i = 1; i < argc; i++) {
+        cli.json = cli.json || strcmp(argv[i], "--json") == 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("pipeplan %s\n", PP_VERSION);
+        return pp_exit_code(finish_output(&cli, NULL));
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_usage(stdout);
+        return pp_exit_code(finish_output(&cli, NULL));
+    }
+    const struct command *command = find_command(name);
+    if (command != NULL) {
+        cli.command = command->name;
+        return run_command(&cli, command, argc - 1, argv + 1);
+    }
+    struct pp_err err = {0};
+    if (name[0] == '\0') {
+        pp_fail(&err, PP_E_USAGE, "no command given");
+    } else {
+        pp_fail(&err, PP_E_USAGE, "unknown command \"%.60s\"", name);
+    }
+    pp_hint(&err, "`pipeplan --help` lists the commands");
+    show_error(&cli, &err);
+    return pp_exit_code(PP_E_USAGE);
 }

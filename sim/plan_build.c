@@ -1,0 +1,304 @@
+/* From choices to a plan that can be evaluated: world, split, placement, batch. Automodel's rules
+ * for recipes (36044ad3, recipes/llm/train_ft.py and training/step_scheduler.py), PyTorch's for
+ * schedules. */
+#include "sim/plan_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DP = 1 << 20 };
+
+int64_t pp_plan_global_batch(const struct pp_recipe *recipe, int64_t dp_size) {
+    return recipe->global_batch_size > 0 ? recipe->global_batch_size
+                                         : recipe->local_batch_size * dp_size;
+}
+
+static bool dp_is_legal(const struct pp_recipe *r, int64_t dp) {
+    int64_t peers = dp * r->cp_size * r->tp_size;
+    return peers % r->ep_size == 0 &&
+           (r->dp_replicate_size == 0 || dp % r->dp_replicate_size == 0) &&
+           pp_plan_global_batch(r, dp) % (r->local_batch_size * dp) == 0;
+}
+
+enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu_count_p,
+                                    struct pp_err *err) {
+    int64_t replica = (int64_t)recipe->pp_size * recipe->tp_size * recipe->cp_size;
+    if (recipe->node_count > 0) {
+        *gpu_count_p = (int64_t)recipe->node_count * 8;
+        return PP_OK;
+    }
+    if (recipe->dp_size > 0) {
+        *gpu_count_p = replica * recipe->dp_size;
+        return PP_OK;
+    }
+    for (int64_t dp = 1; dp <= MAX_DP; dp++) {
+        if (dp_is_legal(recipe, dp)) {
+            *gpu_count_p = replica * dp;
+            return PP_OK;
+        }
+    }
+    pp_fail(err, PP_E_WORLD,
+            "no number of GPUs satisfies tp %d, cp %d, pp %d, ep %d, global batch %lld and local "
+            "batch %d together",
+            recipe->tp_size, recipe->cp_size, recipe->pp_size, recipe->ep_size,
+            (long long)recipe->global_batch_size, recipe->local_batch_size);
+    return pp_hint(err,
+                   "choose a global batch that is a multiple of the local batch, or give --gpus");
+}
+
+enum pp_status pp_plan_world_init(const struct pp_plan_request *req, int32_t pp_size,
+                                  struct pp_plan_world *world_p, struct pp_err *err) {
+    const struct pp_recipe *r = req->recipe;
+    int64_t replica = (int64_t)r->tp_size * r->cp_size * pp_size;
+    if (req->gpu_count < replica || req->gpu_count % replica != 0) {
+        pp_fail(err, PP_E_WORLD,
+                "%lld GPUs cannot be divided into replicas of tp %d * cp %d * pp %d = %lld",
+                (long long)req->gpu_count, r->tp_size, r->cp_size, pp_size, (long long)replica);
+        return pp_hint(err, "give --gpus a multiple of %lld", (long long)replica);
+    }
+    int64_t dp = req->gpu_count / replica;
+    if (r->dp_size > 0 && r->dp_size != dp) {
+        pp_fail(err, PP_E_WORLD, "distributed.dp_size is %d, but %lld GPUs leave room for %lld",
+                r->dp_size, (long long)req->gpu_count, (long long)dp);
+        return pp_hint(err, "--gpus %lld, or --set distributed.dp_size=none",
+                       (long long)(replica * r->dp_size));
+    }
+    int64_t peers = dp * r->cp_size * r->tp_size;
+    if (peers % r->ep_size != 0) {
+        pp_fail(err, PP_E_WORLD, "dp %lld * cp %d * tp %d = %lld is not a multiple of ep_size %d",
+                (long long)dp, r->cp_size, r->tp_size, (long long)peers, r->ep_size);
+        return pp_hint(err, "give --gpus so that GPUs / pp (%d) is a multiple of %d", pp_size,
+                       r->ep_size);
+    }
+    if (r->dp_replicate_size > 0 && dp % r->dp_replicate_size != 0) {
+        pp_fail(err, PP_E_WORLD, "dp %lld is not a multiple of dp_replicate_size %d", (long long)dp,
+                r->dp_replicate_size);
+        return pp_hint(err, "--set distributed.dp_replicate_size=none");
+    }
+    int64_t global_batch = pp_plan_global_batch(r, dp);
+    int64_t seq_len = pp_recipe_seq_len(r);
+    *world_p = (struct pp_plan_world){
+        .req = req,
+        .pp_size = pp_size,
+        .dp_size = dp,
+        .sequences = global_batch % dp == 0 ? global_batch / dp : 0,
+        .seq_len = seq_len > 0 ? seq_len : PP_PLAN_ASSUMED_SEQ_LEN,
+    };
+    return PP_OK;
+}
+
+enum pp_status pp_plan_config_of_recipe(const struct pp_recipe *recipe,
+                                        struct pp_plan_config *config_p, struct pp_err *err) {
+    const struct pp_pipeline_config *p = &recipe->pipeline;
+    struct pp_plan_config c = {
+        .pp_size = recipe->pp_size,
+        .microbatch_size = p->pp_microbatch_size,
+        .local_batch_size = recipe->local_batch_size,
+    };
+    if (recipe->pp_size > 1) {
+        c.has_layers_per_stage = p->has_layers_per_stage;
+        c.layers_per_stage = p->layers_per_stage;
+        c.round = p->round;
+        c.uses_csv = p->pp_schedule_csv != NULL;
+        c.uses_fqns = p->has_fqns;
+        PP_TRY(pp_schedule_find(p->pp_schedule, &c.schedule, err));
+    } else {
+        c.microbatch_size = recipe->local_batch_size; /* the whole local batch at once */
+    }
+    *config_p = c;
+    return PP_OK;
+}
+
+static enum pp_status alloc_split(struct pp_plan *plan, struct pp_err *err) {
+    size_t n = (size_t)plan->stage_count;
+    plan->layer_counts = malloc(n * sizeof *plan->layer_counts);
+    plan->stage_rank = malloc(n * sizeof *plan->stage_rank);
+    if (plan->layer_counts == NULL || plan->stage_rank == NULL) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for %d stages", plan->stage_count);
+    }
+    return PP_OK;
+}
+
+/* Automodel computes the stage count from layers_per_stage even where the module lists decide. */
+static enum pp_status count_stages(const struct pp_plan_world *world, struct pp_plan *plan,
+                                   struct pp_err *err) {
+    const struct pp_plan_config *c = &plan->config;
+    if (c->schedule == NULL) {
+        plan->stage_count = plan->stages_per_rank = 1;
+        return PP_OK;
+    }
+    struct pp_split_request req = {
+        .layer_count = world->req->model->layer_count,
+        .pp_size = c->pp_size,
+        .layers_per_stage = c->layers_per_stage,
+        .has_layers_per_stage = c->has_layers_per_stage,
+        .round = c->round,
+        .kind = c->schedule->kind,
+    };
+    struct pp_split split = {0};
+    PP_TRY(pp_split_stages(&req, &split, err));
+    plan->stage_count = split.stage_count;
+    plan->stages_per_rank = split.stages_per_rank;
+    return PP_OK;
+}
+
+static enum pp_status use_fqns(const struct pp_plan_world *world, struct pp_plan *plan,
+                               struct pp_err *err) {
+    const struct pp_fqn_lists *lists = &world->req->recipe->pipeline.fqns;
+    const struct pp_schedule_info *info = plan->config.schedule;
+    int32_t pp = plan->config.pp_size;
+    int32_t per_rank = lists->part_count / pp;
+    bool single = info->kind == PP_KIND_SINGLE;
+    if (lists->part_count % pp != 0 || (single ? per_rank != 1 : per_rank < 2)) {
+        pp_fail(err, PP_E_FQN,
+                "module_fqns_per_model_part has %d parts; %s on %d pipeline ranks needs %s",
+                lists->part_count, info->name, pp,
+                single ? "one a rank" : "the same number, at least two, on every rank");
+        return pp_hint(err, "write %d lists", pp * (single ? 1 : 2));
+    }
+    plan->stage_count = lists->part_count;
+    plan->stages_per_rank = per_rank;
+    PP_TRY(alloc_split(plan, err));
+    return pp_fqn_check(lists, world->req->model->layer_count, pp, plan->layer_counts, err);
+}
+
+/* The recipe's CSV replaces the order only: its stages must lie where the name puts them. */
+static enum pp_status check_csv(const struct pp_plan_world *world, const struct pp_plan *plan,
+                                struct pp_err *err) {
+    const struct pp_sched *csv = world->req->csv;
+    const char *path = world->req->recipe->pipeline.pp_schedule_csv;
+    if (csv->rank_count != plan->config.pp_size || csv->stage_count != plan->stage_count) {
+        enum pp_status status = pp_fail(
+            err, PP_E_CSV, "%s holds %d ranks and %d stages; the recipe builds %d and %d", path,
+            csv->rank_count, csv->stage_count, plan->config.pp_size, plan->stage_count);
+        pp_hint(err, "choose layers_per_stage so that %d stages are built, or another file",
+                csv->stage_count);
+        return status;
+    }
+    for (int32_t s = 0; s < csv->stage_count; s++) {
+        if (csv->stage_rank[s] != plan->stage_rank[s]) {
+            pp_fail(
+                err, PP_E_PLACEMENT,
+                "%s runs stage %d on rank %d, but under the name %s Automodel builds it on rank "
+                "%d",
+                path, s, csv->stage_rank[s], plan->config.schedule->name, plan->stage_rank[s]);
+            return pp_hint(err, "pair a V-shaped file with pp_schedule=ZBVZeroBubble, a looped one "
+                                "with Interleaved1F1B");
+        }
+    }
+    return PP_OK;
+}
+
+enum pp_status pp_plan_build_split(const struct pp_plan_world *world, struct pp_plan *plan,
+                                   struct pp_err *err) {
+    const struct pp_schedule_info *info = plan->config.schedule;
+    PP_TRY(count_stages(world, plan, err));
+    if (plan->config.uses_fqns) {
+        PP_TRY(use_fqns(world, plan, err));
+    } else {
+        PP_TRY(alloc_split(plan, err));
+        for (int32_t s = 0; s < plan->stage_count; s++) {
+            plan->layer_counts[s] =
+                pp_split_layers_of(world->req->model->layer_count, plan->stage_count, s);
+        }
+    }
+    enum pp_placement placement = info == NULL ? PP_PLACE_LOOP : info->automodel_placement;
+    PP_TRY(pp_place(placement, plan->config.pp_size, plan->stage_count, plan->stage_rank, err));
+    PP_TRY(pp_place_check_automodel(placement, plan->config.pp_size, plan->stage_count, err));
+    if (info != NULL && info->placement != info->automodel_placement) {
+        pp_fail(
+            err, PP_E_PLACEMENT,
+            "%s needs its stages in a V, but Automodel places them in a loop: the run would hang",
+            info->name);
+        return pp_hint(err, "use ZBVZeroBubble, which Automodel places in a V");
+    }
+    return plan->config.uses_csv ? check_csv(world, plan, err) : PP_OK;
+}
+
+static enum pp_status check_flushes(const struct pp_plan_world *world, struct pp_plan *plan,
+                                    struct pp_err *err) {
+    int64_t local = plan->config.local_batch_size;
+    if (world->sequences > 0 && world->sequences % local == 0) {
+        plan->flush_count = world->sequences / local;
+        return PP_OK;
+    }
+    int64_t replicas = local * world->dp_size;
+    int64_t global_batch = pp_plan_global_batch(world->req->recipe, world->dp_size);
+    pp_fail(err, PP_E_BATCH,
+            "global_batch_size %lld is not a multiple of local_batch_size %lld * dp %lld = %lld",
+            (long long)global_batch, (long long)local, (long long)world->dp_size,
+            (long long)replicas);
+    return pp_hint(err,
+                   "--set step_scheduler.global_batch_size=%lld, a smaller local batch, or "
+                   "other --gpus",
+                   (long long)(pp_div_ceil_i64(global_batch, replicas) * replicas));
+}
+
+enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_plan *plan,
+                                   struct pp_err *err) {
+    const struct pp_plan_config *c = &plan->config;
+    plan->dp_size = world->dp_size;
+    if (c->local_batch_size % c->microbatch_size != 0) {
+        pp_fail(err, PP_E_BATCH, "local_batch_size %d is not a multiple of pp_microbatch_size %d",
+                c->local_batch_size, c->microbatch_size);
+        return pp_hint(err, "--set step_scheduler.local_batch_size=%lld",
+                       (long long)(pp_div_ceil_i64(c->local_batch_size, c->microbatch_size) *
+                                   c->microbatch_size));
+    }
+    plan->microbatch_count = c->local_batch_size / c->microbatch_size;
+    if (c->schedule != NULL) {
+        if (plan->microbatch_count < c->pp_size) {
+            pp_fail(err, PP_E_PIPELINE,
+                    "local_batch_size %d // pp_microbatch_size %d = %d microbatches; Automodel's "
+                    "recipes need at least pp_size = %d",
+                    c->local_batch_size, c->microbatch_size, plan->microbatch_count, c->pp_size);
+            return pp_hint(err, "--set step_scheduler.local_batch_size=%lld",
+                           (long long)c->pp_size * c->microbatch_size);
+        }
+        struct pp_gen_config gen = {c->pp_size, plan->stages_per_rank, plan->microbatch_count};
+        PP_TRY(pp_schedule_check(c->schedule, &gen, err));
+    }
+    if (c->uses_csv && world->req->csv->microbatch_count != plan->microbatch_count) {
+        return pp_fail(err, PP_E_CSV, "%s holds %d microbatches; the recipe's batch gives %d",
+                       world->req->recipe->pipeline.pp_schedule_csv,
+                       world->req->csv->microbatch_count, plan->microbatch_count);
+    }
+    return check_flushes(world, plan, err);
+}
+
+struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size) {
+    const struct pp_recipe *r = world->req->recipe;
+    return (struct pp_train){
+        .seq_len = world->seq_len,
+        .microbatch_size = microbatch_size,
+        .tp = r->tp_size,
+        .cp = r->cp_size,
+        .ep = r->ep_size,
+        .dp = (int32_t)world->dp_size,
+        .pp = world->pp_size,
+        .sequence_parallel = r->sequence_parallel,
+        .recompute = r->recompute,
+        .param_dtype = r->param_dtype,
+        .state_dtype = r->model_dtype,
+        .reduce_dtype = r->reduce_dtype,
+        /* FSDP2 keeps a stage's parameters gathered under a pipeline, and reshards without one */
+        .reshard_after_forward =
+            r->has_reshard_after_forward ? r->reshard_after_forward : world->pp_size == 1,
+        .defer_grad_sync = r->defer_fsdp_grad_sync,
+        .fused_cross_entropy = r->fused_cross_entropy,
+        .peft = r->peft,
+        .peft_dim = r->peft_dim,
+    };
+}
+
+void pp_plan_deinit(struct pp_plan *plan) {
+    free(plan->layer_counts);
+    free(plan->stage_rank);
+    free(plan->stage_costs);
+    free(plan->peak_bytes);
+    free(plan->base_bytes);
+    free(plan->peak_stage);
+    free(plan->peak_microbatch);
+    free(plan->peak_type);
+    *plan = (struct pp_plan){0};
+}

@@ -1,0 +1,195 @@
+/* Every legal change of a recipe's pipeline: which settings lead to which stages, and the walk over
+ * schedules, stages, microbatch counts and microbatch sizes. */
+#include "sim/plan_candidates.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Settings that give a number of stages a rank; has == false: none found yet. */
+struct split_option {
+    bool has, has_layers_per_stage;
+    int32_t layers_per_stage;
+    enum pp_round round;
+};
+
+/* options[kind][stages_per_rank], 1 <= stages_per_rank <= max. */
+struct split_options {
+    int32_t max_per_rank;
+    struct split_option *of[2];
+};
+
+struct walk {
+    const struct pp_plan_world *world;
+    struct pp_plan_sink *sink;
+    struct split_options options;
+    struct pp_cost_table **tables; /* [sequences + 1] by microbatch size; filled when needed */
+};
+
+static void note_option(struct walk *w, const struct pp_split_request *req) {
+    struct pp_split split = {0};
+    w->sink->considered_count++;
+    if (pp_split_stages(req, &split, NULL) != PP_OK) {
+        return;
+    }
+    struct split_option *o = &w->options.of[req->kind][split.stages_per_rank];
+    if (!o->has) {
+        *o = (struct split_option){true, req->has_layers_per_stage, req->layers_per_stage,
+                                   req->round};
+    }
+}
+
+/* The first settings that reach a stage count name it: the recipe's own, then the recipe's with
+ * another rounding, then none, then layers_per_stage ever further from the recipe's. */
+static void find_options(struct walk *w, enum pp_schedule_kind kind) {
+    const struct pp_pipeline_config *p = &w->world->req->recipe->pipeline;
+    const int32_t layers = w->world->req->model->layer_count;
+    const enum pp_round rounds[] = {p->round, PP_ROUND_NONE, PP_ROUND_UP, PP_ROUND_DOWN};
+    int32_t base = p->has_layers_per_stage
+                       ? p->layers_per_stage
+                       : (layers + 2 * w->world->pp_size - 1) / (2 * w->world->pp_size);
+    base = base > layers ? layers : base;
+    struct pp_split_request req = {
+        .layer_count = layers, .pp_size = w->world->pp_size, .kind = kind};
+    for (int32_t distance = 0; distance <= layers; distance++) {
+        for (int sign = -1; sign <= 1; sign += 2) {
+            int32_t lps = base + sign * distance;
+            for (int r = 0; r < 4 && lps >= 1 && lps <= layers; r++) {
+                req.has_layers_per_stage = true;
+                req.layers_per_stage = lps;
+                req.round = rounds[r];
+                note_option(w, &req);
+            }
+        }
+        if (distance == 0) { /* null comes right after the recipe's own */
+            req.has_layers_per_stage = false;
+            req.layers_per_stage = 0;
+            req.round = p->round;
+            note_option(w, &req);
+        }
+    }
+}
+
+static const struct pp_cost_table *table_for(struct walk *w, int32_t microbatch_size,
+                                             enum pp_status *status_p, struct pp_err *err) {
+    *status_p = PP_OK;
+    if (w->world->req->model->hidden == 0) {
+        return NULL;
+    }
+    struct pp_cost_table **slot = &w->tables[microbatch_size];
+    if (*slot == NULL) {
+        struct pp_train train = pp_plan_train(w->world, microbatch_size);
+        *status_p =
+            pp_cost_table_create(w->world->req->model, w->world->req->hw, &train, slot, err);
+    }
+    return *slot;
+}
+
+/* One schedule structure under one microbatch size: builds, evaluates and hands over a plan. */
+static enum pp_status try_microbatch_size(struct walk *w, const struct pp_plan_config *config,
+                                          struct pp_plan_bench *bench, struct pp_err *err) {
+    struct pp_plan plan = {.config = *config};
+    enum pp_status status = pp_plan_build_split(w->world, &plan, err);
+    if (status == PP_OK) {
+        status = pp_plan_build_batch(w->world, &plan, err);
+    }
+    const struct pp_cost_table *table = NULL;
+    if (status == PP_OK) {
+        table = table_for(w, config->microbatch_size, &status, err);
+    }
+    if (status == PP_OK) {
+        status = pp_plan_evaluate(w->world, table, bench, &plan, err);
+    }
+    if (status == PP_OK) {
+        status = pp_plan_sink_add(w->sink, &plan, err); /* takes the plan */
+    }
+    if (status != PP_OK) {
+        pp_plan_deinit(&plan);
+    }
+    return status;
+}
+
+/* One schedule, stage count and microbatch count: the order is made once and serves every
+ * microbatch size that the batch allows. */
+static enum pp_status try_structure(struct walk *w, const struct pp_schedule_info *info,
+                                    const struct pp_gen_config *gen,
+                                    const struct split_option *option, struct pp_err *err) {
+    const struct pp_plan_request *req = w->world->req;
+    if (req->stop != NULL && *req->stop != 0) {
+        return pp_fail(err, PP_E_INTERRUPTED, "interrupted; nothing was stored");
+    }
+    struct pp_sched *sched = NULL;
+    struct pp_plan_bench bench = {0};
+    PP_TRY(pp_schedule_generate(info, gen, &sched, err));
+    enum pp_status status = pp_plan_bench_init(&bench, sched, err);
+    int64_t sizes = w->world->sequences / gen->microbatch_count;
+    for (int64_t mbs = 1; status == PP_OK && mbs <= sizes; mbs++) {
+        if (sizes % mbs != 0) {
+            continue;
+        }
+        struct pp_plan_config config = {
+            .schedule = info,
+            .pp_size = gen->rank_count,
+            .has_layers_per_stage = option->has_layers_per_stage,
+            .layers_per_stage = option->layers_per_stage,
+            .round = option->round,
+            .microbatch_size = (int32_t)mbs,
+            .local_batch_size = (int32_t)(mbs * gen->microbatch_count),
+        };
+        w->sink->considered_count++;
+        status = try_microbatch_size(w, &config, &bench, err);
+    }
+    pp_plan_bench_deinit(&bench);
+    pp_sched_destroy(sched);
+    return status;
+}
+
+static enum pp_status try_schedule(struct walk *w, const struct pp_schedule_info *info,
+                                   struct pp_err *err) {
+    if (info->placement != info->automodel_placement) {
+        return PP_OK; /* Automodel would hang */
+    }
+    for (int32_t v = 1; v <= w->options.max_per_rank; v++) {
+        const struct split_option *option = &w->options.of[info->kind][v];
+        for (int64_t m = w->world->pp_size; option->has && m <= w->world->sequences; m++) {
+            struct pp_gen_config gen = {w->world->pp_size, v, (int32_t)m};
+            if (w->world->sequences % m != 0 || pp_schedule_check(info, &gen, NULL) != PP_OK ||
+                3 * m * v * w->world->pp_size > PP_PLAN_MAX_FLUSH_ACTIONS) {
+                continue;
+            }
+            PP_TRY(try_structure(w, info, &gen, option, err));
+        }
+    }
+    return PP_OK;
+}
+
+static void free_walk(struct walk *w) {
+    for (int64_t i = 0; w->tables != NULL && i <= w->world->sequences; i++) {
+        pp_cost_table_destroy(w->tables[i]);
+    }
+    free(w->tables);
+    free(w->options.of[0]);
+    free(w->options.of[1]);
+}
+
+enum pp_status pp_plan_candidates(const struct pp_plan_world *world, struct pp_plan_sink *sink,
+                                  struct pp_err *err) {
+    struct walk w = {.world = world, .sink = sink};
+    w.options.max_per_rank = world->req->model->layer_count / world->pp_size;
+    size_t slots = (size_t)w.options.max_per_rank + 1;
+    w.options.of[PP_KIND_SINGLE] = calloc(slots, sizeof *w.options.of[0]);
+    w.options.of[PP_KIND_MULTI] = calloc(slots, sizeof *w.options.of[1]);
+    w.tables = calloc((size_t)world->sequences + 1, sizeof *w.tables);
+    enum pp_status status = PP_OK;
+    if (w.options.of[0] == NULL || w.options.of[1] == NULL || w.tables == NULL) {
+        status = pp_fail(err, PP_E_NOMEM, "out of memory for the candidates");
+    }
+    if (status == PP_OK) {
+        find_options(&w, PP_KIND_SINGLE);
+        find_options(&w, PP_KIND_MULTI);
+    }
+    for (int32_t i = 0; status == PP_OK && i < pp_schedule_count(); i++) {
+        status = try_schedule(&w, pp_schedule_at(i), err);
+    }
+    free_walk(&w);
+    return status;
+}

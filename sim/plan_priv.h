@@ -1,0 +1,62 @@
+/* Rooms of the planner behind plan.h: context, building, evaluating. */
+#ifndef PP_SIM_PLAN_PRIV_H
+#define PP_SIM_PLAN_PRIV_H
+
+#include "sim/plan.h"
+#include "sim/replay.h"
+
+/* One pipeline size of the search: everything that candidates with this pp_size share. */
+struct pp_plan_world {
+    const struct pp_plan_request *req;
+    int32_t pp_size;
+    int64_t dp_size;
+    int64_t sequences; /* per data-parallel rank and step; 0 if the global batch does not divide */
+    int64_t seq_len;
+};
+
+/** @return PP_OK, PP_E_WORLD. A global batch that does not divide leaves `sequences` 0. */
+enum pp_status pp_plan_world_init(const struct pp_plan_request *req, int32_t pp_size,
+                                  struct pp_plan_world *world_p, struct pp_err *err);
+
+/** Global batch of a step: the recipe's, or one flush of every replica where it is not given. */
+int64_t pp_plan_global_batch(const struct pp_recipe *recipe, int64_t dp_size);
+
+/** The recipe's own choices. @return PP_OK, PP_E_SCHEDULE */
+enum pp_status pp_plan_config_of_recipe(const struct pp_recipe *recipe,
+                                        struct pp_plan_config *config_p, struct pp_err *err);
+
+/** Stages, layers and placement. @return PP_OK, a status of the split, PP_E_PLACEMENT, PP_E_FQN */
+enum pp_status pp_plan_build_split(const struct pp_plan_world *world, struct pp_plan *plan,
+                                   struct pp_err *err);
+
+/** Microbatches and flushes. @return PP_OK, PP_E_BATCH, PP_E_PIPELINE, PP_E_MICROBATCH */
+enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_plan *plan,
+                                   struct pp_err *err);
+
+/** What evaluating plans that share one schedule needs, reused for every cost set. */
+struct pp_plan_bench {
+    struct pp_replay replay;
+    struct pp_rank_memory *peaks; /* [rank_count] */
+};
+
+enum pp_status pp_plan_bench_init(struct pp_plan_bench *bench, const struct pp_sched *sched,
+                                  struct pp_err *err);
+void pp_plan_bench_deinit(struct pp_plan_bench *bench);
+
+/**
+ * Times and memory of a plan that has been built.
+ * @param table  costs for the plan's microbatch; NULL where the shape is unknown
+ */
+enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
+                                const struct pp_cost_table *table, struct pp_plan_bench *bench,
+                                struct pp_plan *plan, struct pp_err *err);
+
+/** Training configuration of a world and microbatch size, for the cost model. */
+struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size);
+
+/** Adds a lint to the set. @return PP_OK, PP_E_NOMEM */
+enum pp_status pp_plan_lint(struct pp_plan_set *set, enum pp_lint_level level, const char *code,
+                            const char *key, struct pp_err *err, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+#endif

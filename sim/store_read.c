@@ -1,0 +1,370 @@
+/* Reading stored runs and plans back. A database may have been edited by hand, so every row is
+ * checked as if it came from outside. */
+#include "sim/store_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+static enum pp_status bad_row(const struct pp_store *store, const char *id, const char *column,
+                              struct pp_err *err) {
+    pp_fail(err, PP_E_STORE, "%s: %s of plan %s cannot be read back", store->path, column, id);
+    return pp_hint(err, "the database was changed from outside; plan again into a new one");
+}
+
+/* Steps to the only row whose id begins with `id`. */
+static enum pp_status step_one(const struct pp_store *store, sqlite3_stmt *stmt, const char *what,
+                               const char *id, struct pp_err *err) {
+    int code = sqlite3_step(stmt);
+    if (code == SQLITE_DONE) {
+        pp_fail(err, PP_E_NOT_FOUND, "%s holds no %s %s", store->path, what, id);
+        return pp_hint(err, "`sqlite3 %s 'SELECT run_id, plan_id FROM plans'` lists them",
+                       store->path);
+    }
+    return code == SQLITE_ROW ? PP_OK : pp_store_fail(store, "read the database", err);
+}
+
+static enum pp_status check_unique(const struct pp_store *store, sqlite3_stmt *stmt,
+                                   const char *what, const char *id, struct pp_err *err) {
+    if (sqlite3_step(stmt) == SQLITE_ROW) {
+        pp_fail(err, PP_E_NOT_FOUND, "more than one %s in %s begins with %s", what, store->path,
+                id);
+        return pp_hint(err, "give more of the id");
+    }
+    return PP_OK;
+}
+
+static bool is_id(const char *id) {
+    return id[0] != '\0' && strspn(id, "0123456789abcdef") == strlen(id) && strlen(id) <= 32;
+}
+
+static enum pp_status check_id(const char *id, const char *what, struct pp_err *err) {
+    if (is_id(id)) {
+        return PP_OK;
+    }
+    pp_fail(err, PP_E_NOT_FOUND, "\"%s\" is no %s id: expected up to 32 hex digits", id, what);
+    return pp_hint(err, "`pipeplan plan --json` and the view plans show the ids");
+}
+
+static char *copy_column(sqlite3_stmt *stmt, int column, bool *failed_p) {
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    char *copy = text == NULL ? NULL : strdup(text);
+    *failed_p = *failed_p || (text != NULL && copy == NULL);
+    return copy;
+}
+
+static void copy_id(sqlite3_stmt *stmt, int column, char id[33]) {
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    pp_copy(id, 33, text == NULL ? "" : text);
+}
+
+void pp_stored_run_deinit(struct pp_stored_run *run) {
+    free(run->recipe_path);
+    free(run->recipe_text);
+    free(run->settings);
+    free(run->csv_text);
+    *run = (struct pp_stored_run){0};
+}
+
+enum pp_status pp_store_read_run(struct pp_store *store, const char *id,
+                                 struct pp_stored_run *run_p, struct pp_err *err) {
+    static const char sql[] =
+        "SELECT run_id, recipe_path, recipe_text, settings, schedule_csv_text, current_plan_id, "
+        "best_plan_id, (SELECT max(limit_bytes) FROM plan_rows WHERE plan_rows.run_id = "
+        "runs.run_id) FROM runs WHERE ?1 IS NULL OR substr(run_id, 1, length(?1)) = ?1 "
+        "ORDER BY rowid DESC LIMIT iif(?1 IS NULL, 1, 2)";
+    if (id != NULL) {
+        PP_TRY(check_id(id, "run", err));
+    }
+    sqlite3_stmt *stmt = NULL;
+    struct pp_stored_run run = {0};
+    bool failed = false;
+    PP_TRY(pp_store_prepare(store, sql, &stmt, err));
+    sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
+    enum pp_status status = step_one(store, stmt, "run", id == NULL ? "yet" : id, err);
+    if (status == PP_OK) {
+        copy_id(stmt, 0, run.run_id);
+        run.recipe_path = copy_column(stmt, 1, &failed);
+        run.recipe_text = copy_column(stmt, 2, &failed);
+        run.settings = copy_column(stmt, 3, &failed);
+        run.csv_text = copy_column(stmt, 4, &failed);
+        copy_id(stmt, 5, run.current_id);
+        copy_id(stmt, 6, run.best_id);
+        run.limit_bytes = sqlite3_column_int64(stmt, 7);
+        status = failed ? pp_fail(err, PP_E_NOMEM, "out of memory reading a run")
+                        : check_unique(store, stmt, "run", id, err);
+    }
+    sqlite3_finalize(stmt);
+    if (status != PP_OK) {
+        pp_stored_run_deinit(&run);
+        return status;
+    }
+    *run_p = run;
+    return PP_OK;
+}
+
+/* A JSON array of exactly `count` integers in [low, high]. */
+static bool read_i64s(const char *text, int32_t count, int64_t low, int64_t high, int64_t *values) {
+    json_t *array = text == NULL ? NULL : json_loads(text, 0, NULL);
+    bool good = json_is_array(array) && json_array_size(array) == (size_t)count;
+    for (int32_t i = 0; good && i < count; i++) {
+        json_t *item = json_array_get(array, (size_t)i);
+        values[i] = json_integer_value(item);
+        good = json_is_integer(item) && values[i] >= low && values[i] <= high;
+    }
+    json_decref(array);
+    return good;
+}
+
+static int32_t *read_i32s(sqlite3_stmt *stmt, int column, int32_t count, int64_t low,
+                          int64_t high) {
+    int64_t *wide = malloc((size_t)count * sizeof *wide);
+    int32_t *values = malloc((size_t)count * sizeof *values);
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    if (wide == NULL || values == NULL || !read_i64s(text, count, low, high, wide)) {
+        free(wide);
+        free(values);
+        return NULL;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        values[i] = (int32_t)wide[i];
+    }
+    free(wide);
+    return values;
+}
+
+static int64_t *read_bytes(sqlite3_stmt *stmt, int column, int32_t count) {
+    int64_t *values = malloc((size_t)count * sizeof *values);
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    if (values != NULL && !read_i64s(text, count, 0, INT64_MAX, values)) {
+        free(values);
+        return NULL;
+    }
+    return values;
+}
+
+static bool read_stage(const json_t *stage, struct pp_stage_cost *cost) {
+    bool good = json_array_size(stage) == (size_t)pp_cost_field_count();
+    for (int32_t f = 0; good && f < pp_cost_field_count(); f++) {
+        json_t *item = json_array_get(stage, (size_t)f);
+        int64_t value = json_integer_value(item);
+        good = json_is_integer(item) && value >= 0;
+        memcpy((char *)cost + pp_cost_fields[f].offset, &value, sizeof value);
+    }
+    return good;
+}
+
+static struct pp_stage_cost *read_costs(const char *text, int32_t stage_count) {
+    struct pp_stage_cost *costs = calloc((size_t)stage_count, sizeof *costs);
+    json_t *stages = json_loads(text, 0, NULL);
+    bool good = costs != NULL && json_array_size(stages) == (size_t)stage_count;
+    for (int32_t s = 0; good && s < stage_count; s++) {
+        good = read_stage(json_array_get(stages, (size_t)s), &costs[s]);
+    }
+    json_decref(stages);
+    if (!good) {
+        free(costs);
+        return NULL;
+    }
+    return costs;
+}
+
+enum plan_column {
+    P_ID,
+    P_RUN,
+    P_SCHEDULE,
+    P_PP,
+    P_LPS,
+    P_ROUND,
+    P_STAGES,
+    P_PER_RANK,
+    P_LAYERS,
+    P_RANKS,
+    P_MBS,
+    P_LOCAL,
+    P_MICROBATCHES,
+    P_FLUSHES,
+    P_DP,
+    P_CSV,
+    P_FQNS,
+    P_FLUSH_NS,
+    P_STEP_NS,
+    P_BUBBLE,
+    P_PEAK,
+    P_RESIDENT,
+    P_RESERVED,
+    P_LIMIT,
+    P_FITS,
+    P_WHY,
+    P_COSTS
+};
+
+static const char plan_sql[] =
+    "SELECT plan_id, run_id, schedule, pp_size, layers_per_stage, round, num_virtual_stages, "
+    "stages_per_rank, layer_counts, stage_ranks, pp_microbatch_size, local_batch_size, "
+    "num_microbatches, flushes_per_step, dp_size, uses_csv, uses_fqns, flush_time_ns, "
+    "step_time_ns, bubble_ratio, peak_memory_bytes, resident_memory_bytes, "
+    "reserved_memory_bytes, limit_bytes, fits, why, stage_costs.stages "
+    "FROM plan_rows LEFT JOIN stage_costs USING (costs_id) "
+    "WHERE substr(plan_id, 1, length(?1)) = ?1 LIMIT 2";
+
+/* A column as int32 within [low, high]; `*good_p` turns false otherwise. */
+static int32_t small(sqlite3_stmt *stmt, enum plan_column column, int64_t low, int64_t high,
+                     bool *good_p) {
+    int64_t value = sqlite3_column_int64(stmt, column);
+    if (value < low || value > high) {
+        *good_p = false;
+        return 0;
+    }
+    return (int32_t)value;
+}
+
+static bool read_config(sqlite3_stmt *stmt, struct pp_plan *plan) {
+    struct pp_plan_config *c = &plan->config;
+    bool good = true;
+    c->pp_size = small(stmt, P_PP, 1, PP_SCHED_MAX_RANKS, &good);
+    c->has_layers_per_stage = sqlite3_column_type(stmt, P_LPS) != SQLITE_NULL;
+    c->layers_per_stage = small(stmt, P_LPS, 0, PP_MAX_LAYERS, &good);
+    c->microbatch_size = small(stmt, P_MBS, 1, INT32_MAX, &good);
+    c->local_batch_size = small(stmt, P_LOCAL, 1, INT32_MAX, &good);
+    c->uses_csv = sqlite3_column_int(stmt, P_CSV) != 0;
+    c->uses_fqns = sqlite3_column_int(stmt, P_FQNS) != 0;
+    const char *round = (const char *)sqlite3_column_text(stmt, P_ROUND);
+    if (round != NULL && pp_round_parse(round, &c->round, NULL) != PP_OK) {
+        return false;
+    }
+    const char *schedule = (const char *)sqlite3_column_text(stmt, P_SCHEDULE);
+    return good && (schedule == NULL || pp_schedule_find(schedule, &c->schedule, NULL) == PP_OK);
+}
+
+static bool read_shape(sqlite3_stmt *stmt, struct pp_plan *plan) {
+    bool good = true;
+    plan->stage_count = small(stmt, P_STAGES, 1, PP_SCHED_MAX_STAGES, &good);
+    plan->stages_per_rank = small(stmt, P_PER_RANK, 1, PP_SCHED_MAX_STAGES, &good);
+    plan->microbatch_count = small(stmt, P_MICROBATCHES, 1, PP_SCHED_MAX_MICROBATCHES, &good);
+    plan->flush_count = sqlite3_column_int64(stmt, P_FLUSHES);
+    plan->dp_size = sqlite3_column_int64(stmt, P_DP);
+    if (!good) {
+        return false;
+    }
+    plan->layer_counts = read_i32s(stmt, P_LAYERS, plan->stage_count, 0, PP_MAX_LAYERS);
+    plan->stage_rank = read_i32s(stmt, P_RANKS, plan->stage_count, 0, plan->config.pp_size - 1);
+    return plan->layer_counts != NULL && plan->stage_rank != NULL;
+}
+
+static bool read_figures(sqlite3_stmt *stmt, struct pp_plan *plan) {
+    plan->flush_ns = sqlite3_column_int64(stmt, P_FLUSH_NS);
+    plan->step_ns = sqlite3_column_int64(stmt, P_STEP_NS);
+    plan->bubble_ratio = sqlite3_column_double(stmt, P_BUBBLE);
+    plan->reserved_bytes = sqlite3_column_int64(stmt, P_RESERVED);
+    plan->limit_bytes = sqlite3_column_int64(stmt, P_LIMIT);
+    plan->fits = sqlite3_column_int(stmt, P_FITS) != 0;
+    plan->evaluated = true;
+    pp_copy(plan->why, sizeof plan->why, (const char *)sqlite3_column_text(stmt, P_WHY));
+    const char *costs = (const char *)sqlite3_column_text(stmt, P_COSTS);
+    if (costs == NULL) {
+        return true;
+    }
+    plan->has_costs = true;
+    plan->stage_costs = read_costs(costs, plan->stage_count);
+    plan->peak_bytes = read_bytes(stmt, P_PEAK, plan->config.pp_size);
+    plan->base_bytes = read_bytes(stmt, P_RESIDENT, plan->config.pp_size);
+    for (int32_t r = 0; plan->peak_bytes != NULL && r < plan->config.pp_size; r++) {
+        if (plan->peak_bytes[r] > plan->max_peak_bytes) {
+            plan->max_peak_bytes = plan->peak_bytes[r];
+        }
+    }
+    return plan->stage_costs != NULL && plan->peak_bytes != NULL && plan->base_bytes != NULL;
+}
+
+enum pp_status pp_store_read_plan(struct pp_store *store, const char *id, struct pp_plan *plan_p,
+                                  char run_id_p[33], struct pp_err *err) {
+    sqlite3_stmt *stmt = NULL;
+    struct pp_plan plan = {0};
+    char run_id[33] = "";
+    PP_TRY(check_id(id, "plan", err));
+    PP_TRY(pp_store_prepare(store, plan_sql, &stmt, err));
+    sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
+    enum pp_status status = step_one(store, stmt, "plan", id, err);
+    if (status == PP_OK) {
+        copy_id(stmt, P_ID, plan.id);
+        copy_id(stmt, P_RUN, run_id);
+        if (!read_config(stmt, &plan)) {
+            status = bad_row(store, plan.id, "a setting", err);
+        } else if (!read_shape(stmt, &plan)) {
+            status = bad_row(store, plan.id, "the split", err);
+        } else if (!read_figures(stmt, &plan)) {
+            status = bad_row(store, plan.id, "a figure", err);
+        } else {
+            status = check_unique(store, stmt, "plan", id, err);
+        }
+    }
+    sqlite3_finalize(stmt);
+    if (status != PP_OK) {
+        pp_plan_deinit(&plan);
+        return status;
+    }
+    *plan_p = plan;
+    memcpy(run_id_p, run_id, sizeof run_id);
+    return PP_OK;
+}
+
+enum pp_status pp_store_list_plans(struct pp_store *store, const char *run_id,
+                                   struct pp_plan_summary **list_p, int32_t *count_p,
+                                   struct pp_err *err) {
+    static const char sql[] =
+        "SELECT plan_id, coalesce(schedule, 'no pipeline'), coalesce(step_time_ns, 0), "
+        "coalesce((SELECT max(value) FROM json_each(peak_memory_bytes)), 0), coalesce(fits, 0), "
+        "count(*) OVER () FROM plan_rows WHERE run_id = ?1 ORDER BY position IS NULL, position";
+    sqlite3_stmt *stmt = NULL;
+    struct pp_plan_summary *list = NULL;
+    int32_t count = 0;
+    PP_TRY(pp_store_prepare(store, sql, &stmt, err));
+    sqlite3_bind_text(stmt, 1, run_id, -1, SQLITE_STATIC);
+    enum pp_status status = PP_OK;
+    int code;
+    while (status == PP_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        if (list == NULL) {
+            list = calloc((size_t)sqlite3_column_int64(stmt, 5), sizeof *list);
+        }
+        if (list == NULL) {
+            status = pp_fail(err, PP_E_NOMEM, "out of memory listing the plans");
+            break;
+        }
+        struct pp_plan_summary *s = &list[count++];
+        copy_id(stmt, 0, s->plan_id);
+        pp_copy(s->schedule, sizeof s->schedule, (const char *)sqlite3_column_text(stmt, 1));
+        s->step_ns = sqlite3_column_int64(stmt, 2);
+        s->max_peak_bytes = sqlite3_column_int64(stmt, 3);
+        s->fits = sqlite3_column_int(stmt, 4) != 0;
+    }
+    if (status == PP_OK && code != SQLITE_DONE) {
+        status = pp_store_fail(store, "list the plans", err);
+    }
+    sqlite3_finalize(stmt);
+    if (status != PP_OK) {
+        free(list);
+        return status;
+    }
+    *list_p = list;
+    *count_p = count;
+    return PP_OK;
+}
+
+enum pp_status pp_store_read_overrides(struct pp_store *store, const char *plan_id, char **json_p,
+                                       struct pp_err *err) {
+    sqlite3_stmt *stmt = NULL;
+    bool failed = false;
+    PP_TRY(
+        pp_store_prepare(store, "SELECT overrides FROM plan_rows WHERE plan_id = ?1", &stmt, err));
+    sqlite3_bind_text(stmt, 1, plan_id, -1, SQLITE_STATIC);
+    enum pp_status status = step_one(store, stmt, "plan", plan_id, err);
+    if (status == PP_OK) {
+        char *text = copy_column(stmt, 0, &failed);
+        status = failed ? pp_fail(err, PP_E_NOMEM, "out of memory reading a plan") : PP_OK;
+        *json_p = text;
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}
