@@ -95,14 +95,26 @@ static enum pp_status build_recipe(const struct pp_plan_world *world, struct pp_
     if (status == PP_OK || (status == PP_E_BATCH && plan->microbatch_count > 0)) {
         PP_TRY(evaluate_alone(world, plan, err));
     }
-    if (status == PP_OK && world->req->model->hidden == 0) {
-        status = pp_fail(error_p, PP_E_NO_SHAPE,
-                         "the shape of %s is unknown: split, schedule and unit-cost bubble only",
-                         world->req->recipe->model_id != NULL ? world->req->recipe->model_id
-                                                              : "the model");
-        pp_hint(error_p, "give its config.json with --model");
-    }
     return status == PP_E_NOMEM ? pp_fail(err, PP_E_NOMEM, "out of memory") : PP_OK;
+}
+
+/* Where the shape is unknown that is the answer's main limit: any trouble with the batch becomes a
+ * remark beside it. */
+static enum pp_status note_unknown_shape(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                         struct pp_err *err) {
+    struct pp_err *own = &set->current_error;
+    if (req->model->hidden > 0 || !set->current->evaluated) {
+        return PP_OK;
+    }
+    if (own->status != PP_OK) {
+        PP_TRY(pp_plan_lint(set, PP_LINT_ERROR, pp_status_code(own->status), "step_scheduler", err,
+                            "%.300s", own->message));
+    }
+    pp_fail(own, PP_E_NO_SHAPE,
+            "the shape of %s is unknown: split, schedule and unit-cost bubble only",
+            req->recipe->model_id != NULL ? req->recipe->model_id : "the model");
+    pp_hint(own, "give its config.json with --model");
+    return PP_OK;
 }
 
 static int compare_i64(int64_t a, int64_t b) {
@@ -261,6 +273,7 @@ static enum pp_status fill_set(const struct pp_plan_request *req, struct pp_plan
     struct pp_plan_sink sink = {0};
     PP_TRY(pp_plan_world_init(req, req->recipe->pp_size, &world, err));
     PP_TRY(build_recipe(&world, set->current, &set->current_error, err));
+    PP_TRY(note_unknown_shape(req, set, err));
     enum pp_status status = PP_OK;
     if (req->model->hidden > 0) {
         status = search_sizes(req, &sink, err);

@@ -275,6 +275,7 @@ struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microba
         .cp = r->cp_size,
         .ep = r->ep_size,
         .dp = (int32_t)world->dp_size,
+        .dp_replicate = r->dp_replicate_size,
         .pp = world->pp_size,
         .sequence_parallel = r->sequence_parallel,
         .recompute = r->recompute,

@@ -25,6 +25,8 @@ const struct pp_cost_field pp_cost_fields[] = {
     FIELD(recv_grad_ns),
     FIELD(p2p_bytes),
     FIELD(param_count),
+    FIELD(trainable_count),
+    FIELD(expert_trainable_count),
     FIELD(weight_bytes),
     FIELD(grad_bytes),
     FIELD(optimizer_bytes),

@@ -3,7 +3,7 @@
 # all the set-up on a fresh Debian 12; it needs root only if packages are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash tests/setup.sh tests
+bash .ci/setup tests
 cmake --preset asan
 cmake --build --preset asan
 ctest --preset asan -j"$(nproc)"

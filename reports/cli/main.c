@@ -1,5 +1,6 @@
 #include "reports/cli/cli.h"
 
+#include "exec/registry.h"
 #include "reports/json.h"
 
 #include <errno.h>
@@ -11,6 +12,9 @@ static const struct command {
     pp_command *run;
     const char *help;
 } commands[] = {
+    {"plan", pp_cmd_plan, "what a recipe does, and which changes are better"},
+    {"report", pp_cmd_report, "pictures of a stored plan"},
+    {"export", pp_cmd_export, "a stored plan as CSV or as NeMo configuration"},
     {"split", pp_cmd_split, "stages, layers and module names of a split"},
     {"schedule", pp_cmd_schedule, "the order of a schedule"},
     {"simulate", pp_cmd_simulate, "times, bubbles and activations of a schedule"},
@@ -116,6 +120,15 @@ enum pp_status pp_cli_answer(struct pp_cli *cli, json_t *document, struct pp_err
     return status;
 }
 
+static void print_version(FILE *out) {
+    struct pp_device devices[PP_DEVICE_COUNT];
+    pp_exec_devices(devices);
+    fprintf(out, "pipeplan %s\n", PP_VERSION);
+    for (int i = 0; i < PP_DEVICE_COUNT; i++) {
+        fprintf(out, "  %-5s %d (%s)\n", devices[i].name, devices[i].count, devices[i].detail);
+    }
+}
+
 static void print_usage(FILE *out) {
     fprintf(out, "pipeplan %s: plans pipeline-parallel training\n\n", PP_VERSION);
     for (int i = 0; i < COMMAND_COUNT; i++) {
@@ -176,7 +189,7 @@ int main(int argc, char **argv) {
         cli.json = cli.json || strcmp(argv[i], "--json") == 0;
     }
     if (strcmp(name, "--version") == 0) {
-        printf("pipeplan %s\n", PP_VERSION);
+        print_version(stdout);
         return pp_exit_code(finish_output(&cli, NULL));
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {

@@ -1,0 +1,182 @@
+/* pipeplan export: a stored plan in the words of those who run it. */
+#include "reports/cli/cli.h"
+#include "reports/cli/plan_inputs.h"
+#include "reports/json.h"
+#include "reports/stored_plan.h"
+#include "sim/schedule_csv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_BYTES = 128 };
+
+static enum pp_status export_csv(struct pp_store *store, const char *plan_id, struct pp_text *out,
+                                 struct pp_err *err) {
+    struct pp_stored_plan stored;
+    PP_TRY(pp_stored_plan_load(store, plan_id, &stored, err));
+    enum pp_status status = pp_sched_csv_write(stored.replay.sched, out, err);
+    pp_stored_plan_deinit(&stored);
+    return status;
+}
+
+/* The overrides of the plan as a list of "--key=value". */
+static enum pp_status read_overrides(struct pp_store *store, const char *plan_id, json_t **list_p,
+                                     struct pp_err *err) {
+    struct pp_plan plan;
+    char run_id[33];
+    char *text = NULL;
+    PP_TRY(pp_store_read_plan(store, plan_id, &plan, run_id, err));
+    enum pp_status status = pp_store_read_overrides(store, plan.id, &text, err);
+    pp_plan_deinit(&plan);
+    PP_TRY(status);
+    *list_p = json_loads(text, 0, NULL);
+    free(text);
+    return json_is_array(*list_p)
+               ? PP_OK
+               : pp_fail(err, PP_E_STORE, "overrides of plan %s cannot be read back", plan_id);
+}
+
+static enum pp_status export_cli(struct pp_store *store, const char *plan_id, struct pp_text *out,
+                                 struct pp_err *err) {
+    json_t *list = NULL;
+    enum pp_status status = read_overrides(store, plan_id, &list, err);
+    for (size_t i = 0; status == PP_OK && i < json_array_size(list); i++) {
+        pp_text_printf(out, "%s%s", i == 0 ? "" : " ", json_string_value(json_array_get(list, i)));
+    }
+    pp_text_puts(out, "\n");
+    json_decref(list);
+    return status;
+}
+
+/* Writes the recipe with the run's own settings and then the plan's overrides. */
+static enum pp_status rewrite(const struct pp_stored_run *run, const json_t *settings,
+                              const json_t *overrides, struct pp_text *out, struct pp_err *err) {
+    size_t n = json_array_size(settings) + json_array_size(overrides);
+    struct pp_setting *changes = calloc(n + 1, sizeof *changes);
+    char(*keys)[KEY_BYTES] = calloc(n + 1, sizeof *keys);
+    struct pp_doc *doc = NULL;
+    enum pp_status status = changes == NULL || keys == NULL
+                                ? pp_fail(err, PP_E_NOMEM, "out of memory for the overrides")
+                                : PP_OK;
+    for (size_t i = 0; status == PP_OK && i < n; i++) {
+        size_t own = json_array_size(settings);
+        const char *text = json_string_value(i < own ? json_array_get(settings, i)
+                                                     : json_array_get(overrides, i - own));
+        status = pp_setting_parse(text == NULL ? "" : text, keys[i], KEY_BYTES, &changes[i], err);
+    }
+    if (status == PP_OK) {
+        status =
+            pp_doc_parse(run->recipe_path, run->recipe_text, strlen(run->recipe_text), &doc, err);
+    }
+    if (status == PP_OK) {
+        status = pp_recipe_rewrite(doc, changes, (int32_t)n, out, err);
+    }
+    pp_doc_destroy(doc);
+    free(changes);
+    free(keys);
+    return status;
+}
+
+static enum pp_status export_yaml(struct pp_store *store, const char *plan_id, struct pp_text *out,
+                                  struct pp_err *err) {
+    struct pp_plan plan;
+    struct pp_stored_run run = {0};
+    char run_id[33];
+    json_t *overrides = NULL;
+    json_t *settings = NULL;
+    PP_TRY(pp_store_read_plan(store, plan_id, &plan, run_id, err));
+    pp_plan_deinit(&plan);
+    enum pp_status status = pp_store_read_run(store, run_id, &run, err);
+    if (status == PP_OK) {
+        status = read_overrides(store, plan_id, &overrides, err);
+    }
+    if (status == PP_OK) {
+        settings = json_loads(run.settings, 0, NULL);
+        status = rewrite(&run, settings, overrides, out, err);
+    }
+    json_decref(overrides);
+    json_decref(settings);
+    pp_stored_run_deinit(&run);
+    return status;
+}
+
+static const struct format {
+    const char *name;
+    enum pp_status (*make)(struct pp_store *store, const char *plan_id, struct pp_text *out,
+                           struct pp_err *err);
+} formats[] = {
+    {"csv", export_csv},        /* PyTorch's compute-only schedule file */
+    {"nemo-cli", export_cli},   /* overrides to paste behind the launch command */
+    {"nemo-yaml", export_yaml}, /* the recipe with only the pipeline's keys changed */
+};
+
+static const struct format *find_format(const char *name) {
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return &formats[i];
+        }
+    }
+    return NULL;
+}
+
+static enum pp_status answer(struct pp_cli *cli, const char *plan_id, const char *format,
+                             const struct pp_text *text, struct pp_err *err) {
+    if (text->failed) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for the export");
+    }
+    if (cli->json) {
+        json_t *document = pp_json_document("export");
+        json_object_set_new(document, "plan_id", json_string(plan_id));
+        json_object_set_new(document, "format", json_string(format));
+        json_object_set_new(document, "text", json_stringn(text->bytes, text->size));
+        return pp_cli_answer(cli, document, err);
+    }
+    fwrite(text->bytes, 1, text->size, cli->out);
+    return PP_OK;
+}
+
+enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
+    const char *db = NULL;
+    const char *plan_id = NULL;
+    const char *format_name = NULL;
+    const struct pp_option options[] = {
+        {"--db", PP_OPT_TEXT, &db, NULL, 0, 0, "FILE", "database that `pipeplan plan --db` wrote"},
+        {"--plan", PP_OPT_TEXT, &plan_id, NULL, 0, 0, "ID",
+         "plan, or a unique beginning of its id"},
+        {"--format", PP_OPT_TEXT, &format_name, NULL, 0, 0, "F", "csv, nemo-cli or nemo-yaml"},
+    };
+    const struct pp_usage usage = {
+        .synopsis = "pipeplan export --db FILE --plan ID --format csv|nemo-cli|nemo-yaml",
+        .about =
+            "Prints a stored plan as PyTorch's compute-only schedule CSV, as NeMo overrides, or "
+            "as the recipe with only the pipeline's keys changed.",
+        .example = "pipeplan export --db plans.db --plan 3f9c --format nemo-yaml > better.yaml",
+        .options = options,
+        .option_count = sizeof options / sizeof options[0],
+    };
+    int32_t count = 0;
+    bool helped = false;
+    PP_TRY(pp_parse_options(cli, &usage, argc, argv, NULL, 0, &count, &helped, err));
+    if (helped) {
+        return PP_OK;
+    }
+    PP_TRY(pp_need_option(db != NULL, "--db", &usage, err));
+    PP_TRY(pp_need_option(plan_id != NULL, "--plan", &usage, err));
+    PP_TRY(pp_need_option(format_name != NULL, "--format", &usage, err));
+    const struct format *format = find_format(format_name);
+    if (format == NULL) {
+        pp_fail(err, PP_E_USAGE, "--format %.40s: expected csv, nemo-cli or nemo-yaml",
+                format_name);
+        return pp_hint(err, "csv-comms and trace come with a later version");
+    }
+    struct pp_store *store = NULL;
+    struct pp_text text = {0};
+    PP_TRY(pp_store_open_read(db, &store, err));
+    enum pp_status status = format->make(store, plan_id, &text, err);
+    pp_store_close(store);
+    if (status == PP_OK) {
+        status = answer(cli, plan_id, format->name, &text, err);
+    }
+    pp_text_free(&text);
+    return status;
+}
