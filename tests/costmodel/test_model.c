@@ -34,7 +34,8 @@ Test(model, a_tiny_llama_by_hand) {
     cr_assert_eq(total_of(tiny, true), 3 * layer + 2 * 64 * 100 + 64);
 }
 
-/* One line of a totals table: file, 11 tab-separated columns, total, active, first and last layer. */
+/* One line of a totals table: file, 11 tab-separated columns, total, active, first and last layer.
+ */
 static void check_row(char *line, const char *dir) {
     char *cells[16] = {0};
     int n = 0;
@@ -57,8 +58,8 @@ static void check_row(char *line, const char *dir) {
     pp_doc_destroy(doc);
     cr_assert_eq(m.layer_count, atoi(cells[3]), "%s", path);
     cr_assert_eq(m.tied, strcmp(cells[9], "True") == 0, "%s", path);
-    cr_expect_eq(pp_model_total_params(&m, false), atoll(cells[12]), "%s: total %lld, not %s",
-                 path, (long long)pp_model_total_params(&m, false), cells[12]);
+    cr_expect_eq(pp_model_total_params(&m, false), atoll(cells[12]), "%s: total %lld, not %s", path,
+                 (long long)pp_model_total_params(&m, false), cells[12]);
     cr_expect_eq(pp_model_total_params(&m, true), atoll(cells[13]), "%s: active %lld, not %s", path,
                  (long long)pp_model_total_params(&m, true), cells[13]);
     char layers[64];
