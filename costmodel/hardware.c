@@ -73,14 +73,14 @@ static enum pp_status read_field(const struct pp_doc *doc, const struct field *f
                                  struct pp_hardware *hw, struct pp_err *err) {
     const struct pp_node *root = pp_doc_root(doc);
     const struct pp_node *node = pp_node_get(root, field->key);
+    if (node == NULL && field->absent >= 0) {
+        store(hw, field, field->absent);
+        return PP_OK;
+    }
     if (node != NULL && pp_node_kind(node) == PP_NODE_MAPPING) {
         node = pp_node_get(node, "value");
     }
     if (node == NULL) {
-        if (field->absent >= 0) {
-            store(hw, field, field->absent);
-            return PP_OK;
-        }
         return pp_node_fail(err, doc, root, PP_E_KEY, "%s is missing, expected a number",
                             field->key);
     }
