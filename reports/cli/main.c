@@ -35,9 +35,11 @@ static void install_handlers(void) {
     sigemptyset(&stop.sa_mask);
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
-    struct sigaction ignore = {.sa_handler = SIG_IGN}; /* a closed pipe is a write error instead */
+    /* a closed pipe and a file that may not grow are write errors, not deaths */
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigemptyset(&ignore.sa_mask);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 int pp_exit_code(enum pp_status status) {
