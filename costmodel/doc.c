@@ -277,6 +277,11 @@ struct pp_place pp_node_place(const struct pp_node *node) {
     return node->place;
 }
 
+struct pp_place pp_node_key_place(const struct pp_node *mapping, int32_t index) {
+    PP_ASSERT(mapping->kind == PP_NODE_MAPPING && index >= 0 && index < mapping->count);
+    return mapping->pairs[index].key_place;
+}
+
 enum pp_status pp_node_fail(struct pp_err *err, const struct pp_doc *doc,
                             const struct pp_node *node, enum pp_status status, const char *format,
                             ...) {
