@@ -313,7 +313,7 @@ Test(eval, deadlocks_are_those_of_a_slow_second_implementation) {
     }
     cr_assert_gt(broken, 100);
     cr_assert_gt(whole, 100);
-    cr_log_warn("disturbed orders: %d deadlock, %d do not", broken, whole);
+    cr_log_info("disturbed orders: %d deadlock, %d do not", broken, whole);
 }
 
 Test(eval, a_deadlock_is_named_with_actions_and_ranks) {
@@ -389,7 +389,7 @@ Test(eval, makespans_are_the_closed_forms) {
             }
         }
     }
-    cr_log_warn("closed forms: %d cases", cases);
+    cr_log_info("closed forms: %d cases", cases);
 }
 
 Test(eval, zero_bubble_makespans_at_unit_costs) {
