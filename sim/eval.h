@@ -19,8 +19,9 @@ struct pp_costs {
     const int64_t *f_ns, *i_ns, *w_ns, *b_ns;
     const int64_t *pair_ns;   /* OVERLAP_F_B by the stage of its first part; NULL = the two parts
                                  run in order, each emitting at its own end */
-    const int64_t *recv_f_ns; /* transfer from stage s-1 to s, charged if the ranks differ */
-    const int64_t *recv_b_ns; /* transfer from stage s+1 to s, charged if the ranks differ */
+    const int64_t *recv_f_ns; /* transfer from stage s-1 to s, charged if the ranks differ;
+                                 NULL = zeros */
+    const int64_t *recv_b_ns; /* transfer from stage s+1 to s, likewise */
 };
 
 #define PP_COST_MAX_NS ((int64_t)1 << 38) /* 275 s an action: 2^24 actions stay below 2^62 */

@@ -66,30 +66,35 @@ struct pp_sched {
     struct pp_action *actions; /* [action_count] grouped by rank, in order (after sealing) */
     int32_t *producer;         /* [action_count] the action whose output it needs first: F of the
                                   stage before, I or B of the stage after; -1 if none */
+    int32_t action_capacity;   /* room in `actions` while building */
     bool sealed;
-    char id[65]; /* SHA-256 of the compute-only CSV and the placement, hex */
+    char id[65]; /* SHA-256 of the compute-only CSV, hex. The rows hold the placement: each stage
+                    appears on its rank */
 };
 
 /**
  * @param stage_rank  [stage_count], copied; every rank must hold at least one stage
- * @return PP_OK, PP_E_RANGE (counts outside the limits above), PP_E_PLACEMENT, PP_E_NOMEM
+ * @return PP_OK, PP_E_RANGE (counts outside the limits above, also of the fewest actions that the
+ *         counts allow), PP_E_PLACEMENT, PP_E_NOMEM
  */
 enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t microbatch_count,
                                const int32_t *stage_rank, struct pp_sched **sched_p,
                                struct pp_err *err);
 void pp_sched_destroy(struct pp_sched *s);
 
-/** Appends an action in a new cell of `rank`'s row. @return PP_OK, PP_E_RANGE, PP_E_NOMEM */
+/** Appends a compute action in a new cell of `rank`'s row.
+ *  @return PP_OK, PP_E_RANGE, PP_E_PLACEMENT (the stage is on another rank), PP_E_NOMEM */
 enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
                             int32_t stage, int32_t microbatch, struct pp_err *err);
 
-/** Appends an OVERLAP_F_B cell: first part, then second. @return as pp_sched_add */
+/** Appends an OVERLAP_F_B cell: first part, then second; one is F, the other I, W or B.
+ *  @return as pp_sched_add */
 enum pp_status pp_sched_add_pair(struct pp_sched *s, int32_t rank, enum pp_action_type first,
                                  int32_t first_stage, int32_t first_microbatch,
                                  enum pp_action_type second, int32_t second_stage,
                                  int32_t second_microbatch, struct pp_err *err);
 
-/** Appends `count` idle cells. @return PP_OK, PP_E_RANGE */
+/** Appends `count` idle cells. @return PP_OK, PP_E_RANGE (PP_SCHED_MAX_ACTIONS cells a rank) */
 enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count,
                                  struct pp_err *err);
 
@@ -97,8 +102,8 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
  * Checks and freezes. Every (stage, microbatch) must have exactly one F and either one B or one I
  * and one W, on the stage's rank, F before I/B, I before W. Whether ranks wait for one another in a
  * cycle is found by pp_eval_create.
- * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order),
- *         PP_E_NOMEM
+ * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order; the
+ *         place is row and cell of the CSV, 1-based), PP_E_NOMEM
  * Cost: O(actions + stages * microbatches).
  */
 enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err);
@@ -113,5 +118,11 @@ enum { PP_ACTION_TEXT_BYTES = 48 };
 
 /** "2F0", "1UNSHARD": PyTorch's text of one action. @return out */
 const char *pp_action_text(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
+
+/** The same for writers of many: no zero at the end. @return bytes written to `out` */
+size_t pp_action_put(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
+
+/** Rank that makes the input of `a` (F: the stage before; I, B: the stage after); -1 if none. */
+int32_t pp_sched_producer_rank(const struct pp_sched *s, const struct pp_action *a);
 
 #endif

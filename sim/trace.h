@@ -11,7 +11,8 @@
 struct pp_trace {
     const struct pp_sched *sched; /* not owned; must outlive the trace */
     int64_t *start_ns;            /* [action_count], same order as sched->actions */
-    int64_t *end_ns;              /* [action_count] */
+    int64_t *end_ns;              /* [action_count + 1]; the last entry stays 0, so that an action
+                                     without predecessor has an end to start from */
 };
 
 /** Arrays for a sealed schedule, all zero. @return PP_OK, PP_E_NOMEM */

@@ -1,0 +1,252 @@
+#include "sim/eval_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TYPE_COUNT = PP_B + 1 };
+
+/* One action in visiting order, with what the sweep needs of it. Indices point into the trace's
+ * end times; "none" is the entry after the last, which is 0. */
+struct step {
+    int32_t at;
+    int32_t previous; /* on the same rank */
+    int32_t producer;
+    int32_t cost; /* index into the cost table */
+};
+
+/* Of a stage and type. */
+struct cost {
+    int64_t duration_ns;
+    int64_t transfer_ns; /* of its input; 0 if that is made on the same rank */
+};
+
+struct pp_eval {
+    const struct pp_sched *s;
+    struct step *steps; /* [action_count] */
+    struct cost *costs; /* [stage_count][TYPE_COUNT], rewritten by every run */
+    bool has_pairs;
+};
+
+/* The walk that finds the order: each rank runs until it lacks an input, and is woken by the rank
+ * that makes it. */
+struct walk {
+    const struct pp_sched *s;
+    int32_t *next;     /* [rank_count] first action not visited */
+    int32_t *wait_for; /* [rank_count] action a rank waits for; -1 if it is in `ready` or done */
+    int32_t *ready;    /* [rank_count] stack of ranks that may advance */
+    int32_t ready_count;
+    struct step *steps;
+    int32_t step_count;
+};
+
+/* The input of action `at` that is not there yet, or -1. */
+static int32_t lacking(const struct walk *w, int32_t at) {
+    int32_t producer = w->s->producer[at];
+    if (producer < 0) {
+        return -1;
+    }
+    int32_t rank = pp_sched_producer_rank(w->s, &w->s->actions[at]);
+    return producer < w->next[rank] ? -1 : producer;
+}
+
+/* Wakes the rank that waits for action `at`, if there is one: only the neighbour stage uses it. */
+static void wake(struct walk *w, int32_t at) {
+    const struct pp_action *a = &w->s->actions[at];
+    int32_t consumer = a->type == PP_F ? a->stage + 1 : a->stage - 1;
+    if (a->type == PP_W || consumer < 0 || consumer == w->s->stage_count) {
+        return;
+    }
+    int32_t rank = w->s->stage_rank[consumer];
+    if (w->wait_for[rank] == at) {
+        w->wait_for[rank] = -1;
+        w->ready[w->ready_count++] = rank;
+    }
+}
+
+static void visit(struct walk *w, int32_t at, int32_t rank) {
+    const struct pp_sched *s = w->s;
+    const struct pp_action *a = &s->actions[at];
+    int32_t none = s->action_count;
+    w->steps[w->step_count++] =
+        (struct step){.at = at,
+                      .previous = at > s->rank_begin[rank] ? at - 1 : none,
+                      .producer = s->producer[at] >= 0 ? s->producer[at] : none,
+                      .cost = a->stage * TYPE_COUNT + a->type};
+    w->next[rank] = at + 1;
+    wake(w, at);
+}
+
+/* Runs a rank until it lacks an input or is done. A pair needs the inputs of both parts, as where
+ * PyTorch places sends and receives, so that one order serves both ways of timing pairs. */
+static void advance(struct walk *w, int32_t rank) {
+    int32_t end = w->s->rank_begin[rank + 1];
+    for (int32_t at = w->next[rank]; at < end;) {
+        int32_t size = pp_eval_cell_size(w->s, at);
+        int32_t wait_for = lacking(w, at);
+        if (wait_for < 0 && size == 2) {
+            wait_for = lacking(w, at + 1);
+        }
+        if (wait_for >= 0) {
+            w->wait_for[rank] = wait_for;
+            return;
+        }
+        for (int32_t i = 0; i < size; i++) {
+            visit(w, at + i, rank);
+        }
+        at += size;
+    }
+}
+
+static enum pp_status walk_all(struct walk *w, struct pp_deadlock *deadlock_p, struct pp_err *err) {
+    for (int32_t rank = w->s->rank_count - 1; rank >= 0; rank--) {
+        w->next[rank] = w->s->rank_begin[rank];
+        w->wait_for[rank] = -1;
+        w->ready[w->ready_count++] = rank;
+    }
+    while (w->ready_count > 0) {
+        advance(w, w->ready[--w->ready_count]);
+    }
+    if (w->step_count < w->s->action_count) {
+        return pp_eval_deadlock(w->s, w->next, deadlock_p, err);
+    }
+    return PP_OK;
+}
+
+static bool any_pair(const struct pp_sched *s) {
+    for (int32_t at = 0; at < s->action_count; at++) {
+        if (s->actions[at].pair != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
+                              struct pp_deadlock *deadlock_p, struct pp_err *err) {
+    PP_ASSERT(s->sealed);
+    size_t rank_count = (size_t)s->rank_count;
+    struct walk w = {.s = s};
+    w.next = malloc(3 * rank_count * sizeof *w.next);
+    struct pp_eval *e = calloc(1, sizeof *e);
+    enum pp_status status = PP_E_NOMEM;
+    if (e != NULL && w.next != NULL) {
+        e->s = s;
+        e->steps = malloc(((size_t)s->action_count + 1) * sizeof *e->steps);
+        e->costs = malloc((size_t)s->stage_count * TYPE_COUNT * sizeof *e->costs);
+        e->has_pairs = any_pair(s);
+    }
+    if (e == NULL || w.next == NULL || e->steps == NULL || e->costs == NULL) {
+        pp_fail(err, PP_E_NOMEM, "out of memory to evaluate %d actions", s->action_count);
+        goto cleanup;
+    }
+    w.wait_for = w.next + rank_count;
+    w.ready = w.wait_for + rank_count;
+    w.steps = e->steps;
+    status = walk_all(&w, deadlock_p, err);
+    if (status == PP_OK) {
+        *eval_p = e;
+        e = NULL;
+    }
+cleanup:
+    pp_eval_destroy(e);
+    free(w.next);
+    return status;
+}
+
+void pp_eval_destroy(struct pp_eval *e) {
+    if (e != NULL) {
+        free(e->steps);
+        free(e->costs);
+        free(e);
+    }
+}
+
+static enum pp_status check_cost(int64_t ns, const char *what, int32_t stage, struct pp_err *err) {
+    if (ns >= 0 && ns <= PP_COST_MAX_NS) {
+        return PP_OK;
+    }
+    return pp_fail(err, PP_E_RANGE, "%s of stage %d: got %lld ns, need 0 to %lld", what, stage,
+                   (long long)ns, (long long)PP_COST_MAX_NS);
+}
+
+/* Transfer of the input that `type` of `stage` gets from the neighbour stage. */
+static int64_t transfer_of(const struct pp_sched *s, const int64_t *recv_ns,
+                           enum pp_action_type type, int32_t stage) {
+    struct pp_action a = {.stage = stage, .type = (uint8_t)type};
+    int32_t from = pp_sched_producer_rank(s, &a);
+    return recv_ns != NULL && from >= 0 && from != s->stage_rank[stage] ? recv_ns[stage] : 0;
+}
+
+static enum pp_status fill_costs(const struct pp_eval *e, const struct pp_costs *c,
+                                 struct pp_err *err) {
+    const int64_t *durations[TYPE_COUNT] = {
+        [PP_F] = c->f_ns, [PP_I] = c->i_ns, [PP_W] = c->w_ns, [PP_B] = c->b_ns};
+    for (int32_t stage = 0; stage < e->s->stage_count; stage++) {
+        for (enum pp_action_type type = PP_F; type <= PP_B; type++) {
+            struct cost *cost = &e->costs[stage * TYPE_COUNT + (int32_t)type];
+            const int64_t *recv_ns = type == PP_F ? c->recv_f_ns : c->recv_b_ns;
+            cost->duration_ns = durations[type][stage];
+            cost->transfer_ns = transfer_of(e->s, recv_ns, type, stage);
+            PP_TRY(check_cost(cost->duration_ns, pp_action_type_text(type), stage, err));
+            PP_TRY(check_cost(cost->transfer_ns, "transfer", stage, err));
+        }
+        if (c->pair_ns != NULL) {
+            PP_TRY(check_cost(c->pair_ns[stage], "pair", stage, err));
+        }
+    }
+    return PP_OK;
+}
+
+static int64_t later(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* When the action of a step could start. */
+static int64_t ready_at(const struct step *step, const struct cost *cost, const int64_t *end_ns) {
+    return later(end_ns[step->previous], end_ns[step->producer] + cost->transfer_ns);
+}
+
+static void sweep(const struct pp_eval *e, int64_t *restrict start_ns, int64_t *restrict end_ns) {
+    const struct step *last = e->steps + e->s->action_count;
+    for (const struct step *step = e->steps; step < last; step++) {
+        const struct cost *cost = &e->costs[step->cost];
+        int64_t start = ready_at(step, cost, end_ns);
+        start_ns[step->at] = start;
+        end_ns[step->at] = start + cost->duration_ns;
+    }
+}
+
+/* The same with pairs as one: both parts start when both could, and end together. */
+static void sweep_pairs(const struct pp_eval *e, const int64_t *pair_ns, int64_t *start_ns,
+                        int64_t *end_ns) {
+    const struct pp_action *actions = e->s->actions;
+    const struct step *last = e->steps + e->s->action_count;
+    for (const struct step *step = e->steps; step < last; step++) {
+        const struct cost *cost = &e->costs[step->cost];
+        int64_t start = ready_at(step, cost, end_ns);
+        int64_t duration = cost->duration_ns;
+        if (actions[step->at].pair == 1) {
+            struct step second = *++step;
+            second.previous = step[-1].previous; /* not the first part: they run side by side */
+            start = later(start, ready_at(&second, &e->costs[second.cost], end_ns));
+            duration = pair_ns[actions[step->at - 1].stage];
+            start_ns[step->at - 1] = start;
+            end_ns[step->at - 1] = start + duration;
+        }
+        start_ns[step->at] = start;
+        end_ns[step->at] = start + duration;
+    }
+}
+
+enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
+                           struct pp_trace *trace, struct pp_err *err) {
+    PP_ASSERT(trace->sched == e->s);
+    PP_TRY(fill_costs(e, costs, err));
+    trace->end_ns[e->s->action_count] = 0;
+    if (e->has_pairs && costs->pair_ns != NULL) {
+        sweep_pairs(e, costs->pair_ns, trace->start_ns, trace->end_ns);
+    } else {
+        sweep(e, trace->start_ns, trace->end_ns);
+    }
+    return PP_OK;
+}

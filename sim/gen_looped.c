@@ -1,0 +1,80 @@
+/* LoopedBFS and Interleaved1F1B: stage s on rank s mod P. */
+#include "sim/gen_priv.h"
+#include "sim/gen_rounds.h"
+
+/* Breadth first: all microbatches of a stage before the next stage; the backwards of a stage take
+ * the microbatches in descending order. */
+static void fill_looped_bfs(const struct pp_gen_config *c, struct pp_gen_row *row) {
+    pp_gen_row_idle(row, row->rank);
+    for (int32_t k = 0; k < c->stages_per_rank; k++) {
+        for (int32_t i = 0; i < c->microbatch_count; i++) {
+            pp_gen_row_add(row, PP_F, k * c->rank_count + row->rank, i);
+        }
+    }
+    pp_gen_row_idle(row, 2 * (c->rank_count - 1 - row->rank));
+    for (int32_t k = c->stages_per_rank - 1; k >= 0; k--) {
+        for (int32_t i = c->microbatch_count - 1; i >= 0; i--) {
+            pp_gen_row_add(row, PP_B, k * c->rank_count + row->rank, i);
+        }
+    }
+}
+
+enum pp_status pp_gen_looped_bfs(const struct pp_gen_config *c, struct pp_sched *s,
+                                 struct pp_err *err) {
+    return pp_gen_rows(c, fill_looped_bfs, s, err);
+}
+
+/* The microbatches are taken in rounds of nearly P. Both interleaved schedules share the rule. */
+enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err *err) {
+    int32_t m = c->microbatch_count;
+    int32_t rounds = pp_gen_round_count(c->rank_count, m);
+    if (m % rounds == 0) {
+        return PP_OK;
+    }
+    int32_t below = m - 1; /* ends: any m < 2P is one round */
+    while (below % pp_gen_round_count(c->rank_count, below) != 0) {
+        below--;
+    }
+    int32_t above = m + 1; /* ends: multiples of P work */
+    while (above % pp_gen_round_count(c->rank_count, above) != 0) {
+        above++;
+    }
+    pp_fail(err, PP_E_MICROBATCH,
+            "microbatches must be a multiple of the number of rounds, floor(%d / %d ranks) = %d; "
+            "got %d microbatches",
+            m, c->rank_count, rounds, m);
+    pp_hint(err, "nearest counts that work: %d and %d", below, above);
+    return PP_E_MICROBATCH;
+}
+
+/* Idle cells between the forwards ahead and the first backward, as PyTorch plans them. */
+static int32_t gap_of(const struct pp_gen_rounds *o, int32_t rank) {
+    int32_t gap = o->stages_per_rank * o->rank_count + 2 * (o->rank_count - 1 - rank) -
+                  (o->ahead_count + rank);
+    return o->ahead_count > 0 && gap > 0 ? gap : 0;
+}
+
+static void fill_interleaved_1f1b(const struct pp_gen_config *c, struct pp_gen_row *row) {
+    struct pp_gen_rounds o = pp_gen_rounds_of(c, row->rank, 2);
+    pp_gen_row_idle(row, row->rank);
+    for (int32_t i = 0; i < o.ahead_count; i++) {
+        struct pp_gen_pass f = pp_gen_forward(&o, i);
+        pp_gen_row_add(row, PP_F, f.stage, f.microbatch);
+    }
+    pp_gen_row_idle(row, gap_of(&o, row->rank));
+    for (int32_t i = 0; i < o.pass_count; i++) {
+        if (o.ahead_count + i < o.pass_count) {
+            struct pp_gen_pass f = pp_gen_forward(&o, o.ahead_count + i);
+            pp_gen_row_add(row, PP_F, f.stage, f.microbatch);
+        } else {
+            pp_gen_row_idle(row, 1);
+        }
+        struct pp_gen_pass b = pp_gen_backward(&o, i);
+        pp_gen_row_add(row, PP_B, b.stage, b.microbatch);
+    }
+}
+
+enum pp_status pp_gen_interleaved_1f1b(const struct pp_gen_config *c, struct pp_sched *s,
+                                       struct pp_err *err) {
+    return pp_gen_rows(c, fill_interleaved_1f1b, s, err);
+}

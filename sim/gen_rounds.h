@@ -1,0 +1,55 @@
+/**
+ * @file gen_rounds.h
+ * Private to the interleaved generators: which stage and microbatch the i-th forward or backward of
+ * a rank is on. Microbatches go in rounds of K; within a round a rank does K microbatches of its
+ * first stage, K of its second and so on; backwards take the stages from the last.
+ */
+#ifndef PP_SIM_GEN_ROUNDS_H
+#define PP_SIM_GEN_ROUNDS_H
+
+#include "sim/gen_priv.h"
+
+struct pp_gen_rounds {
+    int32_t rank_count, stages_per_rank, rank;
+    int32_t round_size;  /* K microbatches */
+    int32_t pass_count;  /* forwards of a rank; as many backwards */
+    int32_t ahead_count; /* forwards before the first backward */
+};
+
+struct pp_gen_pass {
+    int32_t stage, microbatch;
+};
+
+static inline int32_t pp_gen_round_count(int32_t rank_count, int32_t microbatch_count) {
+    return microbatch_count / rank_count > 1 ? microbatch_count / rank_count : 1;
+}
+
+/** @param lead  forwards ahead for each rank that follows: 2 for 1F1B, 1 for zero bubble */
+static inline struct pp_gen_rounds pp_gen_rounds_of(const struct pp_gen_config *c, int32_t rank,
+                                                    int32_t lead) {
+    struct pp_gen_rounds o = {
+        .rank_count = c->rank_count, .stages_per_rank = c->stages_per_rank, .rank = rank};
+    o.round_size = c->microbatch_count / pp_gen_round_count(c->rank_count, c->microbatch_count);
+    o.pass_count = c->microbatch_count * c->stages_per_rank;
+    int64_t ahead = (int64_t)(c->stages_per_rank - 1) * o.round_size +
+                    (int64_t)lead * (c->rank_count - 1 - rank);
+    o.ahead_count = ahead < o.pass_count ? (int32_t)ahead : o.pass_count;
+    return o;
+}
+
+static inline struct pp_gen_pass pp_gen_forward(const struct pp_gen_rounds *o, int32_t i) {
+    int32_t block = i / o->round_size;
+    int32_t chunk = block % o->stages_per_rank;
+    return (struct pp_gen_pass){.stage = chunk * o->rank_count + o->rank,
+                                .microbatch =
+                                    block / o->stages_per_rank * o->round_size + i % o->round_size};
+}
+
+static inline struct pp_gen_pass pp_gen_backward(const struct pp_gen_rounds *o, int32_t i) {
+    struct pp_gen_pass p = pp_gen_forward(o, i);
+    int32_t chunk = p.stage / o->rank_count;
+    p.stage = (o->stages_per_rank - 1 - chunk) * o->rank_count + o->rank;
+    return p;
+}
+
+#endif

@@ -1,0 +1,187 @@
+/* Checking and freezing a schedule: groups actions by rank, finds what is double, out of order or
+ * missing, and links every action to its producer. */
+#include "sim/schedule_csv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Actions of one (stage, microbatch), as index + 1; 0 = none seen yet. */
+struct slot {
+    int32_t forward;
+    int32_t backward; /* I or B */
+    int32_t weight;   /* W, or the same B */
+};
+
+/* Groups actions by rank, keeping each rank's order. Generators and files come grouped already. */
+static enum pp_status group_by_rank(struct pp_sched *s, struct pp_err *err) {
+    int32_t *begin = s->rank_begin;
+    memset(begin, 0, ((size_t)s->rank_count + 1) * sizeof *begin);
+    bool grouped = true;
+    int32_t last_rank = 0;
+    for (int32_t at = 0; at < s->action_count; at++) {
+        int32_t rank = s->stage_rank[s->actions[at].stage];
+        begin[rank + 1]++;
+        grouped = grouped && rank >= last_rank;
+        last_rank = rank;
+    }
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        begin[rank + 1] += begin[rank];
+    }
+    if (grouped) {
+        return PP_OK;
+    }
+    struct pp_action *sorted = malloc((size_t)s->action_count * sizeof *sorted);
+    int32_t *next = malloc((size_t)s->rank_count * sizeof *next);
+    if (sorted == NULL || next == NULL) {
+        free(sorted);
+        free(next);
+        return pp_fail(err, PP_E_NOMEM, "out of memory for %d actions", s->action_count);
+    }
+    memcpy(next, begin, (size_t)s->rank_count * sizeof *next);
+    for (int32_t at = 0; at < s->action_count; at++) {
+        sorted[next[s->stage_rank[s->actions[at].stage]]++] = s->actions[at];
+    }
+    free(next);
+    free(s->actions);
+    s->actions = sorted;
+    s->action_capacity = s->action_count;
+    return PP_OK;
+}
+
+/* Reports an action that cannot stand where it is: "why" completes "rank 1, cell 4: 1B0 ...". */
+static enum pp_status misplaced(const struct pp_sched *s, int32_t at, const char *why,
+                                struct pp_err *err) {
+    const struct pp_action *a = &s->actions[at];
+    int32_t rank = s->stage_rank[a->stage];
+    char text[PP_ACTION_TEXT_BYTES];
+    enum pp_status status = pp_fail(err, PP_E_CSV, "rank %d, cell %d: %s %s", rank, a->cell,
+                                    pp_action_text(a, text), why);
+    pp_err_place(err, NULL, rank + 1, a->cell + 1);
+    return status;
+}
+
+/* Notes one action in its slot. */
+static enum pp_status note(const struct pp_sched *s, int32_t at, struct slot *slot,
+                           struct pp_err *err) {
+    enum pp_action_type type = s->actions[at].type;
+    if (type == PP_F) {
+        if (slot->forward != 0) {
+            return misplaced(s, at, "appears a second time", err);
+        }
+        slot->forward = at + 1;
+        return PP_OK;
+    }
+    if (slot->forward == 0) {
+        return misplaced(s, at, "comes before its forward; F must run first", err);
+    }
+    if (type == PP_W) {
+        if (slot->backward == 0) {
+            return misplaced(s, at, "comes before its I; the backward for the input must run first",
+                             err);
+        }
+        if (slot->weight != 0) {
+            return misplaced(s, at, "computes weight gradients a second time", err);
+        }
+        slot->weight = at + 1;
+        return PP_OK;
+    }
+    if (slot->backward != 0) {
+        return misplaced(s, at, "runs a second backward; need one B, or one I and one W", err);
+    }
+    slot->backward = at + 1;
+    if (type == PP_B) {
+        slot->weight = at + 1;
+    }
+    return PP_OK;
+}
+
+/* Reports what (stage, microbatch) `index` lacks. */
+static enum pp_status missing(const struct pp_sched *s, int64_t index, const struct slot *slot,
+                              struct pp_err *err) {
+    int32_t stage = (int32_t)(index / s->microbatch_count);
+    int32_t microbatch = (int32_t)(index % s->microbatch_count);
+    int32_t rank = s->stage_rank[stage];
+    char what[96];
+    const char *last = "";
+    struct pp_action a = {.stage = stage, .microbatch = microbatch, .type = PP_F};
+    char text[PP_ACTION_TEXT_BYTES];
+    if (slot->forward != 0 && slot->backward == 0) {
+        a.type = PP_B;
+        last = " (or I and W)";
+    } else if (slot->forward != 0) {
+        a.type = PP_W;
+    }
+    pp_copy(what, sizeof what, pp_action_text(&a, text));
+    enum pp_status status = pp_fail(
+        err, PP_E_CSV, "rank %d never runs %s%s: stage %d, microbatch %d is incomplete in row %d",
+        rank, what, last, stage, microbatch, rank + 1);
+    pp_hint(err, "every stage needs F and B (or I and W) of microbatches 0 to %d",
+            s->microbatch_count - 1);
+    pp_err_place(err, NULL, rank + 1, s->cell_count[rank]);
+    return status;
+}
+
+/* Fills the slots. If the schedule has fewer actions than slots only the first ones are there: one
+ * of those is then incomplete, so memory stays in proportion to the actions. */
+static enum pp_status note_all(const struct pp_sched *s, struct slot *slots, int64_t slot_count,
+                               struct pp_err *err) {
+    for (int32_t at = 0; at < s->action_count; at++) {
+        const struct pp_action *a = &s->actions[at];
+        int64_t index = (int64_t)a->stage * s->microbatch_count + a->microbatch;
+        if (index < slot_count) {
+            PP_TRY(note(s, at, &slots[index], err));
+        }
+    }
+    for (int64_t i = 0; i < slot_count; i++) {
+        if (slots[i].weight == 0) { /* set last in every legal order */
+            return missing(s, i, &slots[i], err);
+        }
+    }
+    return PP_OK;
+}
+
+static void link_producers(struct pp_sched *s, const struct slot *slots) {
+    int32_t microbatch_count = s->microbatch_count;
+    int32_t last_stage = s->stage_count - 1;
+    for (int32_t at = 0; at < s->action_count; at++) {
+        const struct pp_action *a = &s->actions[at];
+        const struct slot *slot = &slots[(int64_t)a->stage * microbatch_count + a->microbatch];
+        int32_t producer = -1;
+        if (a->type == PP_F) {
+            producer = a->stage > 0 ? slot[-(ptrdiff_t)microbatch_count].forward - 1 : -1;
+        } else if (a->type != PP_W) {
+            producer = a->stage < last_stage ? slot[microbatch_count].backward - 1 : -1;
+        }
+        s->producer[at] = producer;
+    }
+}
+
+static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
+    int64_t slot_count = (int64_t)s->stage_count * s->microbatch_count;
+    if (slot_count > s->action_count) {
+        slot_count = (int64_t)s->action_count + 1;
+    }
+    struct slot *slots = calloc((size_t)slot_count, sizeof *slots);
+    free(s->producer); /* of an earlier attempt */
+    s->producer = malloc(((size_t)s->action_count + 1) * sizeof *s->producer);
+    enum pp_status status = PP_OK;
+    if (slots == NULL || s->producer == NULL) {
+        status = pp_fail(err, PP_E_NOMEM, "out of memory for %d actions", s->action_count);
+    } else {
+        status = note_all(s, slots, slot_count, err);
+    }
+    if (status == PP_OK) {
+        link_producers(s, slots);
+    }
+    free(slots);
+    return status;
+}
+
+enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err) {
+    PP_ASSERT(!s->sealed);
+    PP_TRY(group_by_rank(s, err));
+    PP_TRY(check_and_link(s, err));
+    pp_sched_csv_hash(s, s->id);
+    s->sealed = true;
+    return PP_OK;
+}
