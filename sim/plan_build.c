@@ -3,6 +3,7 @@
  * schedules. */
 #include "sim/plan_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,6 +120,37 @@ static enum pp_status alloc_split(struct pp_plan *plan, struct pp_err *err) {
     return PP_OK;
 }
 
+/* Advice for a refused split: the first change that works, in the recipe's words. */
+static void hint_split(const struct pp_split_request *req, struct pp_err *err) {
+    struct pp_split_fix fixes[PP_SPLIT_MAX_FIXES];
+    if (err == NULL || err->hint[0] != '\0' || pp_split_fixes(req, fixes) == 0) {
+        return;
+    }
+    const struct pp_split_fix *f = &fixes[0];
+    char text[PP_ERR_HINT_BYTES] = "";
+    size_t n = 0;
+    if (f->sets_layers_per_stage) {
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              " --set distributed.pipeline.layers_per_stage=%d",
+                              f->layers_per_stage);
+    }
+    if (f->sets_round) {
+        n += (size_t)snprintf(
+            text + n, sizeof text - n,
+            " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=%s",
+            pp_round_name(f->round));
+    }
+    if (f->sets_pp) {
+        n += (size_t)snprintf(text + n, sizeof text - n, " --set distributed.pp_size=%d",
+                              f->pp_size);
+    }
+    if (f->sets_schedule) {
+        snprintf(text + n, sizeof text - n, " --set distributed.pipeline.pp_schedule=%s",
+                 f->kind == PP_KIND_SINGLE ? "1F1B" : "Interleaved1F1B");
+    }
+    pp_hint(err, "try%s", text);
+}
+
 /* Automodel computes the stage count from layers_per_stage even where the module lists decide. */
 static enum pp_status count_stages(const struct pp_plan_world *world, struct pp_plan *plan,
                                    struct pp_err *err) {
@@ -136,7 +168,11 @@ static enum pp_status count_stages(const struct pp_plan_world *world, struct pp_
         .kind = c->schedule->kind,
     };
     struct pp_split split = {0};
-    PP_TRY(pp_split_stages(&req, &split, err));
+    enum pp_status status = pp_split_stages(&req, &split, err);
+    if (status != PP_OK) {
+        hint_split(&req, err);
+        return status;
+    }
     plan->stage_count = split.stage_count;
     plan->stages_per_rank = split.stages_per_rank;
     return PP_OK;
@@ -204,7 +240,12 @@ enum pp_status pp_plan_build_split(const struct pp_plan_world *world, struct pp_
     }
     enum pp_placement placement = info == NULL ? PP_PLACE_LOOP : info->automodel_placement;
     PP_TRY(pp_place(placement, plan->config.pp_size, plan->stage_count, plan->stage_rank, err));
-    PP_TRY(pp_place_check_automodel(placement, plan->config.pp_size, plan->stage_count, err));
+    enum pp_status status =
+        pp_place_check_automodel(placement, plan->config.pp_size, plan->stage_count, err);
+    if (status != PP_OK) {
+        pp_hint(err, "--set distributed.pipeline.layers_per_stage=none gives two stages a rank");
+        return status;
+    }
     if (info != NULL && info->placement != info->automodel_placement) {
         pp_fail(
             err, PP_E_PLACEMENT,

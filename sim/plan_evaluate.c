@@ -103,6 +103,7 @@ static void cost_step(const struct pp_cost_table *table, struct pp_plan *plan) {
         for (int32_t s = 0; s < plan->stage_count; s++) {
             if (plan->stage_rank[s] == rank) {
                 sum.param_count += plan->stage_costs[s].param_count;
+                sum.expert_count += plan->stage_costs[s].expert_count;
                 sum.trainable_count += plan->stage_costs[s].trainable_count;
                 sum.expert_trainable_count += plan->stage_costs[s].expert_trainable_count;
                 sum.weight_bytes += plan->stage_costs[s].weight_bytes;

@@ -25,6 +25,7 @@ const struct pp_cost_field pp_cost_fields[] = {
     FIELD(recv_grad_ns),
     FIELD(p2p_bytes),
     FIELD(param_count),
+    FIELD(expert_count),
     FIELD(trainable_count),
     FIELD(expert_trainable_count),
     FIELD(weight_bytes),
@@ -37,6 +38,10 @@ const struct pp_cost_field pp_cost_fields[] = {
     FIELD(logits_bytes),
 #undef FIELD
 };
+
+_Static_assert(sizeof pp_cost_fields / sizeof pp_cost_fields[0] * sizeof(int64_t) ==
+                   sizeof(struct pp_stage_cost),
+               "a field of struct pp_stage_cost is not stored");
 
 int32_t pp_cost_field_count(void) {
     return (int32_t)(sizeof pp_cost_fields / sizeof pp_cost_fields[0]);

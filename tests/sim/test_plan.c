@@ -2,6 +2,8 @@
 
 #include "sim/replay.h"
 
+#include <stdio.h>
+
 enum { MAX_SETTINGS = 40, SETTING_BYTES = 96 };
 
 /* Overrides of a plan, collected as the settings that a user would paste. */
@@ -41,7 +43,7 @@ Test(plan, overrides_pasted_into_the_recipe_give_the_plan) {
     struct bed b;
     bed_init(&b, deepseek_recipe, NULL);
     struct pp_plan_set *set = bed_search(&b);
-    cr_assert_gt(set->plan_count, 100);
+    cr_assert_gt(set->plan_count, 50);
     for (int32_t i = 0; i < set->plan_count; i += 1 + set->plan_count / 24) {
         struct pasted p = {.list = {NULL}};
         struct bed again;
