@@ -92,7 +92,8 @@ struct pp_recipe {
     int32_t local_batch_size;  /* 1 */
 
     /* data: sequence length a step sees; 0 = unknown */
-    int64_t dataset_seq_len; /* dataset.seq_len or, a guess that is linted, dataset.seq_length */
+    int64_t dataset_seq_len; /* dataset.seq_len, else dataset.seq_length (linted: the pipeline does
+                                not read it), else dataloader.collate_fn.max_length (VLM recipes) */
     int64_t packed_sequence_size;
 
     /* model.* */
