@@ -84,7 +84,8 @@ static const struct pp_cost_table *table_for(struct walk *w, int32_t microbatch_
     return *slot;
 }
 
-/* One schedule structure under one microbatch size: builds, evaluates and hands over a plan. */
+/* One schedule structure under one microbatch size: builds, evaluates and hands over a plan. A
+ * microbatch so large that its times leave the clock's range is not offered. */
 static enum pp_status try_microbatch_size(struct walk *w, const struct pp_plan_config *config,
                                           struct pp_plan_bench *bench, struct pp_err *err) {
     struct pp_plan plan = {.config = *config};
@@ -98,6 +99,10 @@ static enum pp_status try_microbatch_size(struct walk *w, const struct pp_plan_c
     }
     if (status == PP_OK) {
         status = pp_plan_evaluate(w->world, table, bench, &plan, err);
+    }
+    if (status == PP_E_RANGE) {
+        pp_plan_deinit(&plan);
+        return PP_OK;
     }
     if (status == PP_OK) {
         status = pp_plan_sink_add(w->sink, &plan, err); /* takes the plan */
