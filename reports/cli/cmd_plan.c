@@ -28,7 +28,8 @@ static json_t *document_of(const struct pp_plan_inputs *in, const struct pp_plan
 static void judge(const struct pp_plan_inputs *in, const struct pp_plan_set *set,
                   struct pp_err *err) {
     enum pp_status own = set->current_error.status;
-    bool assumed = own == PP_E_BATCH && !in->gpus_given && set->current->microbatch_count > 0;
+    bool assumed = own == PP_E_BATCH && !in->gpus_given && set->current->microbatch_count > 0 &&
+                   set->plan_count > 0;
     if (own != PP_OK && own != PP_E_NO_SHAPE && !assumed) {
         *err = set->current_error;
     } else if (set->best < 0 && own != PP_E_NO_SHAPE) {
