@@ -297,7 +297,13 @@ static enum pp_status on_alias(struct builder *b, struct fy_event *event) {
     if (b->weight > PP_DOC_MAX_NODES) {
         return refuse(b, &place, "aliases expand to too many values");
     }
-    return attach(b, node, true);
+    node->aliased = true;
+    PP_TRY(attach(b, node, true));
+    const struct pp_node *parent = b->depth > 0 ? b->stack[b->depth - 1].node : NULL;
+    if (parent != NULL && parent->kind == PP_NODE_SEQUENCE) {
+        parent->pairs[parent->count - 1].key_place = place;
+    }
+    return PP_OK;
 }
 
 static enum pp_status on_start(struct builder *b, struct fy_event *event, enum pp_node_kind kind) {

@@ -148,6 +148,10 @@ Test(doc, aliases_and_merge_keys_are_resolved) {
     cr_assert(pp_node_get_int(pp_doc_find(doc, "b.y"), &v) && v == 7);
     cr_assert(pp_node_get_int(pp_doc_find(doc, "a.y"), &v) && v == 2);
     cr_assert(pp_node_get_int(pp_doc_find(doc, "a.x"), &v) && v == 1);
+    /* nor is a change of the anchored value itself */
+    cr_assert_eq(pp_doc_set(doc, "a.x", "5", NULL), PP_OK);
+    cr_assert(pp_node_get_int(pp_doc_find(doc, "a.x"), &v) && v == 5);
+    cr_assert(pp_node_get_int(pp_doc_find(doc, "b.x"), &v) && v == 1);
     pp_doc_destroy(doc);
 }
 
