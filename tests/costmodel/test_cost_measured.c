@@ -186,3 +186,62 @@ Test(cost_measured, dense_step_times_are_of_the_right_size) {
     cr_expect_lt(errors[n / 2], 0.25);
     cr_expect_lt(errors[n * 9 / 10], 0.6);
 }
+
+/* Peak of a rank under Megatron's distributed optimizer: 6 + 12 / dp bytes a parameter, activations
+ * of the microbatches in flight, the widest transient, and one bf16 gradient buffer for each
+ * distinct linear shape, which Transformer Engine keeps. */
+static double peak_bytes(const struct pp_cost_table *table, const struct pp_model *m,
+                         const struct pp_train *t, int32_t rank) {
+    int32_t each = m->layer_count / t->pp;
+    struct pp_stage_cost c;
+    pp_cost_stage(table,
+                  &(struct pp_stage_shape){.first_layer = rank * each,
+                                           .layer_count = each,
+                                           .has_embedding = rank == 0,
+                                           .has_head = rank == t->pp - 1},
+                  &c);
+    double h = (double)m->hidden, q = (double)(m->heads * m->head_dim);
+    double buffers = h * (q + 2 * (double)(m->kv_heads * m->head_dim)) + q * h +
+                     3 * h * (double)m->ffn + (rank == t->pp - 1 ? h * (double)m->vocab : 0);
+    return (double)c.param_count * (6 + 12.0 / (t->dp * t->cp)) +
+           (double)((t->pp - rank) * c.activation_bytes + c.b_transient_bytes) +
+           2 * buffers / t->tp;
+}
+
+Test(cost_measured, peaks_of_cut_llamas) {
+    FILE *f = fopen(PP_SHARED_DIR "/golden/measured.tsv", "r");
+    if (f == NULL) {
+        cr_skip_test("no %s/golden/measured.tsv", PP_SHARED_DIR);
+    }
+    struct pp_hardware hw;
+    cr_assert_eq(pp_hardware_load("b200", &hw, NULL), PP_OK);
+    char line[8192];
+    char *cells[COLUMNS];
+    double total = 0;
+    int n = 0;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (split_cells(line, cells) <= CONFIDENCE ||
+            strncmp(cells[ID], "simumax-b200-llama", 18) ||
+            strcmp(cells[METRIC], "max_allocated_any_rank") != 0) {
+            continue;
+        }
+        struct pp_model m = model_of(cells);
+        struct pp_train t = train_of(cells);
+        t.sequence_parallel = true;
+        struct pp_cost_table *table = NULL;
+        cr_assert_eq(pp_cost_table_create(&m, &hw, &t, &table, NULL), PP_OK);
+        double peak = 0;
+        for (int32_t r = 0; r < t.pp; r++) {
+            peak = fmax(peak, peak_bytes(table, &m, &t, r));
+        }
+        pp_cost_table_destroy(table);
+        double ratio = peak / (atof(cells[VALUE]) * 1024 * 1024 * 1024);
+        printf("%-60.60s %+5.2f %%\n", cells[ID], 100 * (ratio - 1));
+        cr_expect_float_eq(ratio, 1, 0.05, "%s: %.3f", cells[ID], ratio);
+        total += fabs(ratio - 1);
+        n++;
+    }
+    fclose(f);
+    cr_assert_gt(n, 5);
+    printf("%d peaks: mean error %.2f %%\n", n, 100 * total / n);
+}
