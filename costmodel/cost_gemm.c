@@ -26,7 +26,11 @@ double pp_gemm_ns(const struct pp_hardware *hw, double width, double m, double n
                      ((double)hw->bf16_flops_per_s * hw->gemm_efficiency) * 1e9;
     double memory = width * (m * k + k * n + m * n) /
                     ((double)hw->memory_bytes_per_s * hw->memory_efficiency) * 1e9;
-    return cbrt(compute * compute * compute + memory * memory * memory) + (double)hw->launch_ns;
+    double ns = cbrt(compute * compute * compute + memory * memory * memory);
+    if (hw->gemm_duration_exponent > 0 && ns > 1e6) { /* long products meet the power limit */
+        ns *= pow(ns / 1e6, hw->gemm_duration_exponent);
+    }
+    return ns + (double)hw->launch_ns;
 }
 
 double pp_traffic_ns(const struct pp_hardware *hw, double bytes) {

@@ -40,6 +40,7 @@ static const struct field fields[] = {
     FIELD(FIELD_INT64, collective_latency_ns, 0, 1e9, 30000),
     FIELD(FIELD_DOUBLE, gemm_efficiency, 0.001, 1, 0.68),
     FIELD(FIELD_DOUBLE, gemm_wave_share, 0, 1, 0.75),
+    FIELD(FIELD_DOUBLE, gemm_duration_exponent, 0, 0.2, 0),
     FIELD(FIELD_DOUBLE, grouped_gemm_efficiency, 0.001, 1, 0.55),
     FIELD(FIELD_DOUBLE, grouped_gemm_half_tokens, 0, 1e6, 150),
     FIELD(FIELD_DOUBLE, attention_forward_efficiency, 0.001, 1, 0.55),

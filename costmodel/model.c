@@ -375,7 +375,9 @@ static enum pp_status read_norms(const struct pp_keys *keys, const struct pp_fam
     }
     m->norm_params = count * family->norm_vectors * m->hidden;
     m->final_extra = family->norm_vectors * m->hidden;
-    m->final_extra += (family->has & PP_HAS_HEAD_BIAS) != 0 ? m->vocab : 0;
+    bool head_bias = (family->has & PP_HAS_HEAD_BIAS) != 0;
+    PP_TRY(pp_keys_bool(keys, "lm_head_bias", &head_bias));
+    m->final_extra += head_bias ? m->vocab : 0;
     m->embedding_extra =
         (family->has & PP_HAS_EMBEDDING_NORM) != 0 ? family->norm_vectors * m->hidden : 0;
     return PP_OK;
@@ -417,7 +419,13 @@ enum pp_status pp_model_from_node(const struct pp_doc *doc, const struct pp_node
     struct pp_model m = {0};
     pp_copy(m.id, sizeof m.id, pp_doc_name(doc));
     snprintf(m.source, sizeof m.source, "%.240s", pp_doc_name(doc));
-    PP_TRY(read_model(&keys, &m));
+    enum pp_status status = read_model(&keys, &m);
+    if (status != PP_OK) {
+        if (err != NULL && err->file[0] == '\0') { /* what is wrong is not one node */
+            pp_err_place(err, pp_doc_name(doc), 0, 0);
+        }
+        return status;
+    }
     *model_p = m;
     return PP_OK;
 }

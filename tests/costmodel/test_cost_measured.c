@@ -105,7 +105,8 @@ static struct pp_train train_of(char *cells[COLUMNS]) {
                          .defer_grad_sync = true,
                          .fused_cross_entropy = true};
     t.sequence_parallel =
-        strstr(cells[RECOMPUTE], "SP") != NULL && strstr(cells[RECOMPUTE], "no SP") == NULL;
+        strncmp(cells[ID], "simumax", 7) == 0 ||
+        (strstr(cells[RECOMPUTE], "SP") != NULL && strstr(cells[RECOMPUTE], "no SP") == NULL);
     if (strncmp(cells[RECOMPUTE], "full", 4) == 0) {
         t.recompute = PP_RECOMPUTE_FULL;
     } else if (strncmp(cells[RECOMPUTE], "sel", 3) == 0) {
@@ -185,4 +186,91 @@ Test(cost_measured, dense_step_times_are_of_the_right_size) {
            n, 100 * errors[n / 2], 100 * errors[n * 9 / 10], 100 * errors[n - 1], 100 * bias / n);
     cr_expect_lt(errors[n / 2], 0.25);
     cr_expect_lt(errors[n * 9 / 10], 0.6);
+}
+
+/* Peak of a rank under Megatron's distributed optimizer: 6 + 12 / dp bytes a parameter, activations
+ * of the microbatches in flight, the widest transient, and one bf16 gradient buffer for each
+ * distinct linear shape, which Transformer Engine keeps. */
+static double peak_bytes(const struct pp_cost_table *table, const struct pp_model *m,
+                         const struct pp_train *t, int32_t rank) {
+    int32_t each = m->layer_count / t->pp;
+    struct pp_stage_cost c;
+    pp_cost_stage(table,
+                  &(struct pp_stage_shape){.first_layer = rank * each,
+                                           .layer_count = each,
+                                           .has_embedding = rank == 0,
+                                           .has_head = rank == t->pp - 1},
+                  &c);
+    double h = (double)m->hidden, q = (double)(m->heads * m->head_dim);
+    double buffers = h * (q + 2 * (double)(m->kv_heads * m->head_dim)) + q * h +
+                     3 * h * (double)m->ffn + (rank == t->pp - 1 ? h * (double)m->vocab : 0);
+    return (double)c.param_count * (6 + 12.0 / (t->dp * t->cp)) +
+           (double)((t->pp - rank) * c.activation_bytes + c.b_transient_bytes) +
+           2 * buffers / t->tp;
+}
+
+/* Largest torch.cuda.max_memory_allocated of any rank, GiB: SimuMax v1.2's B200 runs (4dcaae51,
+ * docs/b200), Megatron-LM with sequence parallelism, bf16, no recompute, microbatch 1. */
+static const struct {
+    const char *name;
+    int32_t layers;
+    int64_t hidden, ffn, heads, kv_heads, seq_len;
+    int32_t tp, pp, cp, dp;
+    double gib;
+} peaks[] = {
+    {"llama3_70b_l12_tp1_pp2_dp4_mbc4", 12, 8192, 28672, 64, 8, 4096, 1, 2, 1, 4, 66.55},
+    {"llama3_70b_l12_tp4_pp1_dp2_mbc4", 12, 8192, 28672, 64, 8, 4096, 4, 1, 1, 2, 39.07},
+    {"llama3_70b_l12_tp8_pp1_dp1_mbc4", 12, 8192, 28672, 64, 8, 4096, 8, 1, 1, 1, 28.29},
+    {"llama3_405b_l4_tp2_pp1_dp4_mbc4", 4, 16384, 53248, 128, 16, 4096, 2, 1, 1, 4, 81.59},
+    {"llama3_405b_l4_tp8_pp1_dp1_mbc4", 4, 16384, 53248, 128, 16, 4096, 8, 1, 1, 1, 38.57},
+    {"llama3_70b_l12_tp2_cp4_pp1_dp1_seq32768_mbc4", 12, 8192, 28672, 64, 8, 32768, 2, 1, 4, 1,
+     68.43},
+    {"llama3_70b_l12_tp1_cp8_pp1_dp1_seq32768_mbc4", 12, 8192, 28672, 64, 8, 32768, 1, 1, 8, 1,
+     104.51},
+    {"llama3_405b_l4_tp1_cp8_pp1_dp1_seq32768_mbc4", 4, 16384, 53248, 128, 16, 32768, 1, 1, 8, 1,
+     139.22},
+    {"llama3_70b_l12_tp1_cp8_pp1_dp1_seq131072_mbc4", 12, 8192, 28672, 64, 8, 131072, 1, 1, 8, 1,
+     147.99},
+    {"llama3_405b_l4_tp2_cp4_pp1_dp1_seq131072_mbc4", 4, 16384, 53248, 128, 16, 131072, 2, 1, 4, 1,
+     118.13},
+};
+
+Test(cost_measured, peaks_of_cut_llamas) {
+    struct pp_hardware hw;
+    cr_assert_eq(pp_hardware_load("b200", &hw, NULL), PP_OK);
+    double total = 0;
+    const int n = sizeof peaks / sizeof peaks[0];
+    for (int i = 0; i < n; i++) {
+        struct pp_model m = {.layer_count = peaks[i].layers,
+                             .hidden = peaks[i].hidden,
+                             .heads = peaks[i].heads,
+                             .kv_heads = peaks[i].kv_heads,
+                             .head_dim = peaks[i].hidden / peaks[i].heads,
+                             .ffn = peaks[i].ffn,
+                             .gated = true,
+                             .vocab = 128256};
+        struct pp_train t = {.seq_len = peaks[i].seq_len,
+                             .microbatch_size = 1,
+                             .tp = peaks[i].tp,
+                             .cp = peaks[i].cp,
+                             .ep = 1,
+                             .dp = peaks[i].dp,
+                             .pp = peaks[i].pp,
+                             .sequence_parallel = true,
+                             .defer_grad_sync = true,
+                             .fused_cross_entropy = true};
+        struct pp_cost_table *table = NULL;
+        cr_assert_eq(pp_cost_table_create(&m, &hw, &t, &table, NULL), PP_OK);
+        double peak = 0;
+        for (int32_t r = 0; r < t.pp; r++) {
+            peak = fmax(peak, peak_bytes(table, &m, &t, r));
+        }
+        pp_cost_table_destroy(table);
+        double ratio = peak / (peaks[i].gib * 1024 * 1024 * 1024);
+        printf("%-45s %+5.2f %%\n", peaks[i].name, 100 * (ratio - 1));
+        cr_expect_float_eq(ratio, 1, 0.012, "%s: %.3f", peaks[i].name, ratio);
+        total += fabs(ratio - 1);
+    }
+    printf("%d peaks: mean error %.2f %%\n", n, 100 * total / n);
+    cr_expect_lt(total / n, 0.005);
 }
