@@ -3,6 +3,7 @@
 #include "reports/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,6 +35,16 @@ static void install_handlers(void) {
     struct sigaction ignore = {.sa_handler = SIG_IGN}; /* a closed pipe is a write error instead */
     sigemptyset(&ignore.sa_mask);
     sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/* A standard stream that was closed would lend its number to the next file opened: output would
+ * end up in a database. A file that cannot be written keeps the number and makes writing fail. */
+static void hold_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
+            open("/dev/null", O_RDONLY); /* takes the lowest free number, fd */
+        }
+    }
 }
 
 int pp_exit_code(enum pp_status status) {
@@ -168,6 +179,7 @@ static int run_command(struct pp_cli *cli, const struct command *command, int ar
 }
 
 int main(int argc, char **argv) {
+    hold_standard_streams();
     install_handlers();
     struct pp_cli cli = {
         .command = "usage", .out = stdout, .messages = stderr, .stop = &stop_requested};
