@@ -93,9 +93,13 @@ enum pp_status pp_split_stages(const struct pp_split_request *req, struct pp_spl
     } else {
         n = (int64_t)req->pp_size * (req->kind == PP_KIND_SINGLE ? 1 : 2);
     }
+    enum pp_status fits = pp_split_check(req->layer_count, (int32_t)n, err);
+    if (fits == PP_OK) {
+        PP_TRY(pp_place_check_automodel(req->placement, req->pp_size, (int32_t)n, err));
+    }
     *split_p = (struct pp_split){.stage_count = (int32_t)n,
                                  .stages_per_rank = (int32_t)(n / req->pp_size)};
-    return pp_split_check(req->layer_count, (int32_t)n, err);
+    return fits;
 }
 
 int32_t pp_split_layers_of(int32_t layer_count, int32_t stage_count, int32_t stage) {

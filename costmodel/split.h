@@ -37,6 +37,7 @@ struct pp_split_request {
     bool has_layers_per_stage;
     enum pp_round round;
     enum pp_schedule_kind kind;
+    enum pp_placement placement; /* V takes exactly two stages a rank (Automodel) */
 };
 
 struct pp_split {
@@ -51,7 +52,7 @@ struct pp_split {
  * error it is untouched.
  * @return PP_OK, PP_E_RANGE (layer_count outside 1..PP_MAX_LAYERS, pp_size outside 1..PP_MAX_RANKS,
  *         layers_per_stage < 1), PP_E_ROUND (round is none of the words, see PP_ROUND_COUNT),
- *         PP_E_NODIV, PP_E_SINGLE, PP_E_MULTI, PP_E_SPLIT
+ *         PP_E_NODIV, PP_E_SINGLE, PP_E_MULTI, PP_E_SPLIT, PP_E_PLACEMENT
  */
 enum pp_status pp_split_stages(const struct pp_split_request *req, struct pp_split *split_p,
                                struct pp_err *err);
@@ -91,7 +92,7 @@ struct pp_split_fix {
     int32_t layers_per_stage;
     enum pp_round round;
     int32_t pp_size;
-    enum pp_schedule_kind kind;
+    enum pp_schedule_kind kind; /* of a schedule whose stages are placed in a loop */
 };
 
 enum { PP_SPLIT_MAX_FIXES = 8 };

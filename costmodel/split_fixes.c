@@ -10,8 +10,9 @@ enum { SET_LAYERS = 1, SET_ROUND = 2, SET_PP = 4, SET_KIND = 8, MASK_COUNT = 16 
    changes more is noise beside three that change less. */
 enum { ENOUGH_FIXES = 3 };
 
-/* Over all levels a mask gives at most one fix a rounding word and direction: 53. */
-enum { MAX_CANDIDATES = 64 };
+/* Over all levels a mask gives at most one fix a rounding word, kind of schedule and direction: at
+   most twice 53. */
+enum { MAX_CANDIDATES = 128 };
 
 struct candidate {
     struct pp_split_fix fix;
@@ -66,7 +67,10 @@ static struct pp_split_request changed(const struct pp_split_request *req,
     }
     r.round = (mask & SET_ROUND) != 0 ? fix->round : r.round;
     r.pp_size = (mask & SET_PP) != 0 ? fix->pp_size : r.pp_size;
-    r.kind = (mask & SET_KIND) != 0 ? fix->kind : r.kind;
+    if ((mask & SET_KIND) != 0) {
+        r.kind = fix->kind;
+        r.placement = PP_PLACE_LOOP;
+    }
     return r;
 }
 
@@ -169,20 +173,25 @@ static void add(struct search *s, const struct pp_split_fix *fix, unsigned mask)
     }
 }
 
-/* The nearest fix of one kind: options, rounding word and directions are given. */
-static void find(struct search *s, unsigned mask, enum pp_round round, int32_t layers_direction,
+/* What every fix of one search has in common. */
+struct wanted {
+    unsigned mask;
+    enum pp_round round;
+    enum pp_schedule_kind kind;
+};
+
+/* The nearest fix of one sort in the given directions. */
+static void find(struct search *s, const struct wanted *wanted, int32_t layers_direction,
                  int32_t pp_direction) {
+    unsigned mask = wanted->mask;
     struct pp_split_fix fix = {
         .sets_layers_per_stage = (mask & SET_LAYERS) != 0,
         .sets_round = (mask & SET_ROUND) != 0,
         .sets_pp = (mask & SET_PP) != 0,
         .sets_schedule = (mask & SET_KIND) != 0,
-        .round = (mask & SET_ROUND) != 0 ? round : PP_ROUND_NONE,
-        .kind = s->req->kind == PP_KIND_SINGLE ? PP_KIND_MULTI : PP_KIND_SINGLE,
+        .round = wanted->round,
+        .kind = wanted->kind,
     };
-    if (!fix.sets_schedule) {
-        fix.kind = s->req->kind;
-    }
     if (!fix.sets_layers_per_stage) {
         if (find_pp(s, &fix, mask, pp_direction)) {
             add(s, &fix, mask);
@@ -199,26 +208,41 @@ static void find(struct search *s, unsigned mask, enum pp_round round, int32_t l
     }
 }
 
-static void find_directions(struct search *s, unsigned mask, enum pp_round round) {
+static void find_directions(struct search *s, const struct wanted *wanted) {
     for (int32_t layers = -1; layers <= 1; layers += 2) {
         for (int32_t pp = -1; pp <= 1; pp += 2) {
-            bool repeats =
-                (layers > 0 && (mask & SET_LAYERS) == 0) || (pp > 0 && (mask & SET_PP) == 0);
+            bool repeats = (layers > 0 && (wanted->mask & SET_LAYERS) == 0) ||
+                           (pp > 0 && (wanted->mask & SET_PP) == 0);
             if (!repeats) {
-                find(s, mask, round, layers, pp);
+                find(s, wanted, layers, pp);
             }
         }
     }
 }
 
-static void find_mask(struct search *s, unsigned mask) {
-    if ((mask & SET_ROUND) == 0) {
-        find_directions(s, mask, PP_ROUND_NONE);
+static void find_rounds(struct search *s, struct wanted wanted) {
+    if ((wanted.mask & SET_ROUND) == 0) {
+        find_directions(s, &wanted);
         return;
     }
-    for (enum pp_round round = PP_ROUND_UP; round <= PP_ROUND_DOWN; round++) {
-        if (round != s->req->round) {
-            find_directions(s, mask, round);
+    for (wanted.round = PP_ROUND_UP; wanted.round <= PP_ROUND_DOWN; wanted.round++) {
+        if (wanted.round != s->req->round) {
+            find_directions(s, &wanted);
+        }
+    }
+}
+
+/* Another schedule is always one placed in a loop: whatever fits a V fits it, too. */
+static void find_mask(struct search *s, unsigned mask) {
+    const enum pp_schedule_kind kinds[] = {PP_KIND_SINGLE, PP_KIND_MULTI};
+    const struct pp_split_request *req = s->req;
+    if ((mask & SET_KIND) == 0) {
+        find_rounds(s, (struct wanted){.mask = mask, .kind = req->kind});
+        return;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i] != req->kind || req->placement != PP_PLACE_LOOP) {
+            find_rounds(s, (struct wanted){.mask = mask, .kind = kinds[i]});
         }
     }
 }

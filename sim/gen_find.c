@@ -49,31 +49,49 @@ static int distance(const char *a, const char *b) {
     return row[b_size];
 }
 
-/* All names, nearest first; equally near ones in the table's order. */
-static void list_names(const char *name, char *out, size_t size) {
+/* What Automodel's documentation means by a name; -1 if it does not have it. */
+static int32_t find_documented(const char *name) {
+    for (int32_t i = 0; i < DOCUMENTED_COUNT; i++) {
+        if (pp_equal_nocase(name, documented[i].name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void pp_schedule_nearest(const char *name, const struct pp_schedule_info **nearest) {
+    PP_ASSERT(pp_schedule_count() <= MAX_LISTED);
+    int32_t meant = find_documented(name);
+    const char *works = meant >= 0 ? documented[meant].works : name;
     bool listed[MAX_LISTED] = {false};
-    size_t used = 0;
-    out[0] = '\0';
     for (int32_t n = 0; n < pp_schedule_count(); n++) {
         int32_t best = -1;
         int best_distance = 0;
         for (int32_t i = 0; i < pp_schedule_count(); i++) {
-            int d = distance(name, pp_schedule_at(i)->name);
+            int d = distance(works, pp_schedule_at(i)->name);
             if (!listed[i] && (best < 0 || d < best_distance)) {
                 best = i;
                 best_distance = d;
             }
         }
         listed[best] = true;
-        int wrote = snprintf(out + used, size - used, "%s%s", n == 0 ? "" : ", ",
-                             pp_schedule_at(best)->name);
+        nearest[n] = pp_schedule_at(best);
+    }
+}
+
+static void list_names(const char *name, char *out, size_t size) {
+    const struct pp_schedule_info *nearest[MAX_LISTED];
+    pp_schedule_nearest(name, nearest);
+    size_t used = 0;
+    out[0] = '\0';
+    for (int32_t n = 0; n < pp_schedule_count(); n++) {
+        int wrote = snprintf(out + used, size - used, "%s%s", n == 0 ? "" : ", ", nearest[n]->name);
         used += (size_t)wrote < size - used ? (size_t)wrote : 0;
     }
 }
 
 enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info **info_p,
                                 struct pp_err *err) {
-    PP_ASSERT(pp_schedule_count() <= MAX_LISTED);
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
         if (pp_equal_nocase(name, pp_schedule_at(i)->name)) {
             *info_p = pp_schedule_at(i);
@@ -81,12 +99,10 @@ enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info 
         }
     }
     pp_fail(err, PP_E_SCHEDULE, "unknown schedule '%.60s'", name);
-    for (int32_t i = 0; i < DOCUMENTED_COUNT; i++) {
-        if (pp_equal_nocase(name, documented[i].name)) {
-            pp_hint(err, "PyTorch does not know this name; use %s%s", documented[i].works,
-                    documented[i].remark);
-            return PP_E_SCHEDULE;
-        }
+    int32_t meant = find_documented(name);
+    if (meant >= 0) {
+        return pp_hint(err, "PyTorch does not know this name; use %s%s", documented[meant].works,
+                       documented[meant].remark);
     }
     char names[PP_ERR_HINT_BYTES];
     list_names(name, names, sizeof names);

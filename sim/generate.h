@@ -44,6 +44,13 @@ const struct pp_schedule_info *pp_schedule_at(int32_t index);
 enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info **info_p,
                                 struct pp_err *err);
 
+/**
+ * Which schedules an unknown name may have meant, likeliest first: the one that stands for a name
+ * of Automodel's documentation, then by how many letters differ, ties in the table's order.
+ * @param nearest  [pp_schedule_count()]
+ */
+void pp_schedule_nearest(const char *name, const struct pp_schedule_info **nearest);
+
 /** Every rule of the schedule: counts in range, stages a rank, microbatches.
  *  @return PP_OK, PP_E_RANGE, PP_E_STAGES, PP_E_MICROBATCH */
 enum pp_status pp_schedule_check(const struct pp_schedule_info *info,

@@ -4,6 +4,7 @@
 #include "reports/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,6 +41,16 @@ static void install_handlers(void) {
     sigemptyset(&ignore.sa_mask);
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGXFSZ, &ignore, NULL);
+}
+
+/* A standard stream that was closed would lend its number to the next file opened: output would
+ * end up in a database. A file that cannot be written keeps the number and makes writing fail. */
+static void hold_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
+            open("/dev/null", O_RDONLY); /* takes the lowest free number, fd */
+        }
+    }
 }
 
 int pp_exit_code(enum pp_status status) {
@@ -183,6 +194,7 @@ static int run_command(struct pp_cli *cli, const struct command *command, int ar
 }
 
 int main(int argc, char **argv) {
+    hold_standard_streams();
     install_handlers();
     struct pp_cli cli = {
         .command = "usage", .out = stdout, .messages = stderr, .stop = &stop_requested};

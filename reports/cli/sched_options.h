@@ -1,0 +1,29 @@
+/* The flags that name a schedule, shared by `schedule` and `simulate`. */
+#ifndef PP_REPORTS_CLI_SCHED_OPTIONS_H
+#define PP_REPORTS_CLI_SCHED_OPTIONS_H
+
+#include "reports/cli/cli.h"
+#include "sim/generate.h"
+
+struct pp_sched_options {
+    const char *schedule;
+    int64_t pp, stages_per_rank, microbatches, group, slices;
+    bool has_schedule, has_pp, has_stages_per_rank, has_microbatches, has_group, has_slices;
+};
+
+enum { PP_SCHED_OPTION_COUNT = 6 };
+
+/* Writes the rows of an option table. @param rows  [PP_SCHED_OPTION_COUNT] */
+void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows);
+
+/*
+ * Finds, checks and generates.
+ * @param info_p  may be NULL
+ * @return PP_OK, PP_E_USAGE (a needed flag is missing), PP_E_SCHEDULE, PP_E_VALUE (--group or
+ *         --slices, which no schedule here takes), as pp_schedule_generate
+ */
+enum pp_status pp_sched_options_make(const struct pp_sched_options *o, const struct pp_usage *usage,
+                                     const struct pp_schedule_info **info_p,
+                                     struct pp_sched **sched_p, struct pp_err *err);
+
+#endif
