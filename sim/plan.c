@@ -205,7 +205,7 @@ static enum pp_status add_lints(const struct pp_plan_request *req, struct pp_pla
     const struct pp_recipe *r = req->recipe;
     const struct pp_plan *current = set->current;
     if (pp_recipe_seq_len(r) == 0) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_INFO, "W_SEQ_LEN_ASSUMED", "dataset.seq_len", err,
+        PP_TRY(pp_plan_lint(set, PP_LINT_WARNING, "W_SEQ_LEN_ASSUMED", "dataset.seq_len", err,
                             "the recipe does not say how long its sequences are: %d tokens "
                             "assumed; --set dataset.seq_len=N gives the real length",
                             PP_PLAN_ASSUMED_SEQ_LEN));

@@ -17,15 +17,20 @@ int64_t pp_plan_global_batch(const struct pp_recipe *recipe, int64_t dp_size) {
 static bool dp_is_legal(const struct pp_recipe *r, int64_t dp) {
     int64_t peers = dp * r->cp_size * r->tp_size;
     return peers % r->ep_size == 0 &&
-           (r->dp_replicate_size == 0 || dp % r->dp_replicate_size == 0) &&
-           pp_plan_global_batch(r, dp) % (r->local_batch_size * dp) == 0;
+           (r->dp_replicate_size == 0 || dp % r->dp_replicate_size == 0);
+}
+
+static bool batch_divides(const struct pp_recipe *r, int64_t dp) {
+    return pp_plan_global_batch(r, dp) % (r->local_batch_size * dp) == 0;
 }
 
 enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu_count_p,
                                     struct pp_err *err) {
     int64_t replica = (int64_t)recipe->pp_size * recipe->tp_size * recipe->cp_size;
-    if (recipe->node_count > 0) {
-        *gpu_count_p = (int64_t)recipe->node_count * 8;
+    int64_t nodes_gpus = (int64_t)recipe->node_count * 8;
+    if (nodes_gpus > 0 && nodes_gpus % replica == 0 &&
+        dp_is_legal(recipe, nodes_gpus / replica)) {
+        *gpu_count_p = nodes_gpus;
         return PP_OK;
     }
     if (recipe->dp_size > 0) {
@@ -33,7 +38,7 @@ enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu
         return PP_OK;
     }
     for (int64_t dp = 1; dp <= MAX_DP; dp++) {
-        if (dp_is_legal(recipe, dp)) {
+        if (dp_is_legal(recipe, dp) && batch_divides(recipe, dp)) {
             *gpu_count_p = replica * dp;
             return PP_OK;
         }

@@ -53,7 +53,7 @@ static enum pp_status answer(struct pp_cli *cli, const struct pp_plan_inputs *in
     if (!cli->json) {
         fprintf(cli->out, "%s: %s, %d layers, on %lld x %s%s\n\n", in->stored.recipe_path,
                 in->stored.model_name, in->model.layer_count, (long long)in->stored.gpu_count,
-                in->hw.name, in->gpus_given ? "" : " (the recipe's nodes; --gpus changes it)");
+                in->hw.name, in->gpus_given ? "" : " (assumed from the recipe; --gpus changes it)");
         pp_text_plan_set(cli->out, in->recipe, set, rows);
     }
     json_t *document = cli->json ? document_of(in, set) : NULL;
