@@ -1,0 +1,332 @@
+/* plan, report and export as a user runs them: the main job end to end, and what goes wrong. */
+#include "tests/cli/run.h"
+
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#define EXAMPLE PP_TEST_DIR "/../reports/example/deepseek_v3.yaml"
+#define PLAN "plan " EXAMPLE " --gpus 256"
+
+static int64_t count_rows(const char *path, const char *sql) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+/* A line of shell with the scratch folder as $D. */
+static struct ran run_in(const struct scratch *s, const char *line) {
+    struct pp_text t = {0};
+    pp_text_printf(&t, "D='%s'; cd \"$D\"; %s", s->folder, line);
+    struct ran r = run_shell(t.bytes);
+    pp_text_free(&t);
+    return r;
+}
+
+static void expect_code(const struct scratch *s, const char *line, int code, const char *words) {
+    struct ran r = run_in(s, line);
+    cr_assert_eq(r.code, code, "%s: exit %d, expected %d: %s", line, r.code, code,
+                 text_of(&r.messages));
+    cr_assert(strstr(text_of(&r.messages), words) != NULL, "%s: \"%s\" lacks \"%s\"", line,
+              text_of(&r.messages), words);
+    size_t n = r.messages.size;
+    cr_assert(n == 0 || (text_of(&r.messages)[n - 1] == '\n' &&
+                         strchr(text_of(&r.messages), '\n') == text_of(&r.messages) + n - 1),
+              "more than one line: %s", text_of(&r.messages));
+    ran_free(&r);
+}
+
+static json_t *find_plan(const json_t *document, const char *id) {
+    size_t i;
+    json_t *plan;
+    json_array_foreach(json_object_get(document, "plans"), i, plan) {
+        if (strcmp(string_of(plan, "plan_id"), id) == 0) {
+            return plan;
+        }
+    }
+    return NULL;
+}
+
+Test(plan, answers_what_the_recipe_does_and_what_is_better) {
+    json_t *document = run_json(PLAN, 0);
+    json_t *current = json_object_get(document, "current");
+    expect_member(document, "hardware", "\"h100-sxm\"");
+    cr_assert_eq(integer_of(document, "gpus"), 256);
+    cr_assert_str_eq(string_of(current, "schedule"), "Interleaved1F1B");
+    cr_assert_eq(integer_of(current, "num_virtual_stages"), 28);
+    cr_assert_eq(integer_of(current, "stages_per_rank"), 7);
+    expect_member(current, "error", "null");
+    cr_assert_eq(json_array_size(json_object_get(current, "peak_memory_bytes")), 4);
+    cr_assert_gt(integer_of(current, "step_time_ns"), 0);
+    json_t *best = find_plan(document, string_of(document, "best"));
+    cr_assert_leq(integer_of(best, "step_time_ns"), integer_of(current, "step_time_ns"));
+    json_t *up = find_plan(document, string_of(document, "other_round"));
+    cr_assert_str_eq(string_of(up, "round"), "up");
+    cr_assert_eq(integer_of(up, "layers_per_stage"), 2);
+    cr_assert_eq(integer_of(up, "num_virtual_stages"), 32);
+    expect_member(up, "overrides",
+                  "[\"--distributed.pipeline.round_virtual_stages_to_pp_multiple=up\"]");
+    json_decref(document);
+}
+
+/* What a user pastes gives what the table promised. */
+Test(plan, overrides_of_the_best_plan_reproduce_it) {
+    json_t *document = run_json(PLAN, 0);
+    json_t *best = find_plan(document, string_of(document, "best"));
+    struct pp_text args = {0};
+    size_t i;
+    json_t *override;
+    pp_text_puts(&args, PLAN);
+    json_array_foreach(json_object_get(best, "overrides"), i, override) {
+        pp_text_printf(&args, " --set %s", json_string_value(override));
+    }
+    json_t *again = run_json(args.bytes, 0);
+    json_t *current = json_object_get(again, "current");
+    cr_assert_eq(integer_of(current, "step_time_ns"), integer_of(best, "step_time_ns"));
+    cr_assert(json_equal(json_object_get(current, "peak_memory_bytes"),
+                         json_object_get(best, "peak_memory_bytes")));
+    json_decref(document);
+    json_decref(again);
+    pp_text_free(&args);
+}
+
+Test(plan, the_same_command_twice_gives_the_same_bytes_and_stores_nothing_twice) {
+    struct scratch s = make_scratch();
+    char db[128];
+    struct ran a = run_in(&s, "\"$P\" " PLAN " --db p.db --json");
+    struct ran b = run_in(&s, "\"$P\" " PLAN " --db p.db --json");
+    cr_assert_eq(a.code, 0, "%s", text_of(&a.messages));
+    cr_assert_eq(a.out.size, b.out.size);
+    cr_assert_arr_eq(a.out.bytes, b.out.bytes, a.out.size);
+    snprintf(db, sizeof db, "%s/p.db", s.folder);
+    cr_assert_eq(count_rows(db, "SELECT count(*) FROM runs"), 1);
+    json_t *document = json_loads(a.out.bytes, 0, NULL);
+    cr_assert_eq(count_rows(db, "SELECT count(*) FROM plans"),
+                 (int64_t)json_array_size(json_object_get(document, "plans")));
+    json_decref(document);
+    ran_free(&a);
+    ran_free(&b);
+    remove_scratch(&s);
+}
+
+Test(plan, report_draws_and_export_hands_back) {
+    struct scratch s = make_scratch();
+    struct ran r = run_in(&s, "\"$P\" " PLAN " --db p.db >/dev/null && "
+                              "\"$P\" report --db p.db --out pictures");
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    static const char *const files[] = {"gantt.svg",  "gantt.png",  "memory.svg",
+                                        "memory.png", "pareto.svg", "pareto.png"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[160];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/pictures/%s", s.folder, files[i]);
+        cr_assert_eq(stat(path, &st), 0, "%s", path);
+        cr_assert_gt(st.st_size, 1000, "%s", path);
+        cr_assert(strstr(text_of(&r.out), files[i]) != NULL);
+    }
+    ran_free(&r);
+    r = run_in(&s, "id=$(sqlite3 p.db \"SELECT other_round_plan_id FROM runs\"); "
+                   "\"$P\" export --db p.db --plan $id --format nemo-cli; "
+                   "\"$P\" export --db p.db --plan $id --format nemo-yaml >new.yaml; "
+                   "diff " EXAMPLE " new.yaml; "
+                   "\"$P\" export --db p.db --plan $id --format csv >order.csv; "
+                   "\"$P\" schedule --schedule interleaved1f1b --pp 4 --stages-per-rank 8 "
+                   "--microbatches 4 | cmp - order.csv && echo same order");
+    cr_assert_str_eq(text_of(&r.out),
+                     "--distributed.pipeline.round_virtual_stages_to_pp_multiple=up\n"
+                     "29c29\n"
+                     "<     round_virtual_stages_to_pp_multiple: down\n"
+                     "---\n"
+                     ">     round_virtual_stages_to_pp_multiple: up\n"
+                     "same order\n");
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
+Test(plan, a_recipe_with_its_own_csv_runs_that_order) {
+    struct scratch s = make_scratch();
+    struct ran r = run_in(
+        &s, "\"$P\" schedule --schedule LoopedBFS --pp 4 --stages-per-rank 2 --microbatches 4 "
+            ">o.csv; \"$P\" " PLAN " --db p.db --set distributed.pipeline.layers_per_stage=none "
+            "--set distributed.pipeline.pp_schedule_csv=o.csv --json");
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    json_t *document = json_loads(r.out.bytes, 0, NULL);
+    json_t *current = json_object_get(document, "current");
+    cr_assert_eq(integer_of(current, "num_virtual_stages"), 8);
+    size_t i;
+    json_t *plan;
+    bool same = false;
+    json_array_foreach(json_object_get(document, "plans"), i, plan) {
+        same = same || (strcmp(string_of(plan, "schedule"), "LoopedBFS") == 0 &&
+                        integer_of(plan, "num_virtual_stages") == 8 &&
+                        integer_of(plan, "step_time_ns") == integer_of(current, "step_time_ns"));
+    }
+    cr_assert(same, "the file's order does not take the time of LoopedBFS");
+    json_decref(document);
+    ran_free(&r);
+    expect_code(&s, "\"$P\" report --db p.db --out pictures >/dev/null", 0, "");
+    expect_code(&s,
+                "\"$P\" " PLAN " --set distributed.pipeline.pp_schedule_csv=o.csv >/dev/null", 3,
+                "E_CSV");
+    remove_scratch(&s);
+}
+
+/* Input that is wrong in itself: one line that says what, where and what to do; exit code 3. */
+static const struct {
+    const char *args, *code, *words;
+} bad[] = {
+    {"plan /no/such/recipe.yaml", "E_FILE", "/no/such/recipe.yaml"},
+    {"plan /", "E_FILE", "directory"},
+    {PLAN " --set distributed.pipeline.pp_microbatch_size=many", "E_TYPE", "pp_microbatch_size"},
+    {PLAN " --set distributed.pipeline.pp_microbatch_size=0", "E_RANGE", "pp_microbatch_size"},
+    {PLAN " --set distributed.pipeline.layers_per_stage=-2", "E_RANGE", "layers_per_stage"},
+    {PLAN " --set distributed.pipeline.pp_schedul=1f1b", "E_KEY", "pp_schedule"},
+    {PLAN " --set distributed.pipeline.pp_schedule=zero_bubble", "E_SCHEDULE",
+     "InterleavedZeroBubble"},
+    {PLAN " --set distributed.pipeline.layers_per_stage=62", "E_MULTI", "62"},
+    {PLAN " --set distributed.pipeline.layers_per_stage=1000000000000", "E_RANGE",
+     "layers_per_stage"},
+    {PLAN " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=nearest", "E_ROUND",
+     "nearest"},
+    {PLAN " --set distributed.pipeline.pp_microbatch_size=3", "E_BATCH", "3"},
+    {PLAN " --set step_scheduler.global_batch_size=500", "E_BATCH", "500"},
+    {PLAN " --set step_scheduler.global_batch_size=0", "E_RANGE", "global_batch_size"},
+    {PLAN " --set dataset.seq_len=999999999999999999999", "E_", "seq_len"},
+    {PLAN " --set dataset.seq_len=100000000", "E_RANGE", ""},
+    {PLAN " --hardware h1000", "E_HARDWARE", "h100-sxm"},
+    {PLAN " --model /no/such/config.json", "E_FILE", "config.json"},
+    {"plan " EXAMPLE " --gpus 7", "E_WORLD", "--gpus"},
+    {PLAN " --layers 0", "E_RANGE", "--layers"},
+};
+
+Test(plan, bad_input_gets_one_clear_line_and_exit_code_3) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        json_t *document = run_json(bad[i].args, 3);
+        json_t *error = json_object_get(document, "error");
+        struct pp_text all = {0};
+        cr_assert_not_null(error, "%s", bad[i].args);
+        cr_assert(strncmp(string_of(error, "code"), bad[i].code, strlen(bad[i].code)) == 0,
+                  "%s: %s %s", bad[i].args, string_of(error, "code"),
+                  string_of(error, "message"));
+        pp_text_printf(&all, "%s; %s", string_of(error, "message"), string_of(error, "hint"));
+        cr_assert(strstr(all.bytes, bad[i].words) != NULL, "%s: \"%s\" lacks \"%s\"", bad[i].args,
+                  all.bytes, bad[i].words);
+        pp_text_free(&all);
+        json_decref(document);
+    }
+}
+
+Test(plan, mistakes_in_a_file_carry_line_and_column) {
+    struct scratch s = make_scratch();
+    expect_code(&s, "printf 'a: [1,\\nb: 2\\n' >r.yaml; \"$P\" plan r.yaml", 3, "r.yaml:2:");
+    expect_code(&s, "printf 'distributed:\\n  pp_size: two\\n' >r.yaml; \"$P\" plan r.yaml", 3,
+                "r.yaml:2:12");
+    expect_code(&s, ": >r.yaml; \"$P\" plan r.yaml", 3, "r.yaml");
+    expect_code(&s, "head -c 5000 /dev/urandom >r.yaml; \"$P\" plan r.yaml", 3, "r.yaml");
+    expect_code(&s, "printf '{\"hidden_size\": ' >c.json; \"$P\" " PLAN " --model c.json", 3,
+                "c.json:1:");
+    expect_code(&s, "printf '{\"hidden_size\": 5}' >c.json; \"$P\" " PLAN " --model c.json", 3,
+                "c.json");
+    expect_code(&s,
+                "printf '0F0,0F1\\r\\n1F0' >o.csv; \"$P\" " PLAN
+                " --set distributed.pipeline.pp_schedule_csv=o.csv",
+                3, "o.csv");
+    remove_scratch(&s);
+}
+
+Test(plan, usage_mistakes_are_exit_code_2) {
+    struct scratch s = make_scratch();
+    expect_code(&s, "\"$P\" plan", 2, "missing RECIPE.yaml");
+    expect_code(&s, "\"$P\" " PLAN " --gpu 8", 2, "--gpus");
+    expect_code(&s, "\"$P\" " PLAN " --gpus", 2, "--gpus needs a value");
+    expect_code(&s, "\"$P\" " PLAN " --gpus many", 2, "--gpus");
+    expect_code(&s, "\"$P\" " PLAN " --set nothing", 2, "key=value");
+    expect_code(&s, "\"$P\" report --db x.db", 2, "--out");
+    expect_code(&s, "\"$P\" export --db x.db --plan 00 --format csv-comms", 2, "nemo-yaml");
+    expect_code(&s, "\"$P\" nonsense", 2, "nonsense");
+    expect_code(&s, "\"$P\"", 2, "no command");
+    remove_scratch(&s);
+}
+
+Test(plan, nothing_fits_is_a_negative_answer_with_the_closest_plans) {
+    struct ran r = run_plan(PLAN " --hardware a100-40-sxm");
+    cr_assert_eq(r.code, 1, "%d %s", r.code, text_of(&r.messages));
+    cr_assert(strstr(text_of(&r.messages), "E_NO_FIT") != NULL);
+    cr_assert(strstr(text_of(&r.out), "Nothing fits; closest") != NULL, "%s", text_of(&r.out));
+    ran_free(&r);
+}
+
+Test(plan, a_store_that_fails_loses_nothing) {
+    struct scratch s = make_scratch();
+    char db[128];
+    snprintf(db, sizeof db, "%s/p.db", s.folder);
+    expect_code(&s, "\"$P\" " PLAN " --db p.db >/dev/null", 0, "");
+    int64_t plans = count_rows(db, "SELECT count(*) FROM plans");
+    /* a file that may not grow any further: what a full disk does */
+    expect_code(&s,
+                "(ulimit -f 200; \"$P\" plan " EXAMPLE " --gpus 512 --search-pp --db p.db "
+                ">/dev/null)",
+                5, "E_STORE");
+    cr_assert_eq(count_rows(db, "SELECT count(*) FROM plans"), plans);
+    cr_assert_eq(count_rows(db, "SELECT count(*) FROM runs"), 1);
+    cr_assert_eq(count_rows(db, "SELECT count(*) FROM pragma_integrity_check WHERE "
+                                "integrity_check = 'ok'"),
+                 1);
+    expect_code(&s, "\"$P\" " PLAN " --db /no/such/folder/p.db", 5, "E_STORE");
+    expect_code(&s, "echo precious >text.db; \"$P\" " PLAN " --db text.db", 5, "E_STORE");
+    expect_code(&s, "[ \"$(cat text.db)\" = precious ]", 0, "");
+    expect_code(&s, "sqlite3 theirs.db 'CREATE TABLE t (x)'; \"$P\" " PLAN " --db theirs.db", 5,
+                "another program");
+    expect_code(&s, "\"$P\" report --db missing.db --out x", 5, "E_STORE");
+    expect_code(&s, "[ ! -e missing.db ]", 0, "");
+    expect_code(&s, "\"$P\" export --db p.db --plan ffffffffffffffffffffffffffffffff --format csv",
+                3, "E_NOT_FOUND");
+    remove_scratch(&s);
+}
+
+Test(plan, an_environment_that_lacks_something_is_exit_code_4) {
+    struct scratch s = make_scratch();
+    expect_code(&s, "\"$P\" " PLAN " --db p.db >/dev/null", 0, "");
+    expect_code(&s, "PATH=/nowhere \"$P\" report --db p.db --out x", 4, "gnuplot");
+    expect_code(&s, "\"$P\" report --db p.db --out /proc/no/such", 4, "/proc/no/such");
+    expect_code(&s, "\"$P\" " PLAN " >/dev/full", 4, "standard output");
+    expect_code(&s, "\"$P\" " PLAN " --json >&-", 4, "E_IO");
+    struct ran r = run_in(&s, "set -o pipefail 2>/dev/null; \"$P\" " PLAN " --json | head -c 10");
+    cr_assert(r.code < 1000);
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
+/* Ctrl-C in the middle: 130, and the database holds whole runs only. The signal comes at a different
+ * moment each time; whichever it hits, nothing is half stored. */
+Test(plan, ctrl_c_leaves_whole_runs_only) {
+    struct scratch s = make_scratch();
+    char db[128];
+    int interrupted = 0;
+    snprintf(db, sizeof db, "%s/p.db", s.folder);
+    expect_code(&s, "\"$P\" " PLAN " --db p.db >/dev/null", 0, "");
+    for (int ms = 0; ms < 400; ms += 20) {
+        char line[512];
+        snprintf(line, sizeof line,
+                 "timeout --preserve-status -s INT 0.%03d \"$P\" plan " EXAMPLE
+                 " --gpus 64 --set distributed.ep_size=2 --set step_scheduler.global_batch_size=%d "
+                 "--search-pp --db p.db >/dev/null",
+                 ms + 1, 2048 + 64 * ms);
+        struct ran r = run_in(&s, line);
+        cr_assert(r.code == 0 || r.code == 1 || r.code == 130, "exit %d: %s", r.code,
+                  text_of(&r.messages));
+        interrupted += r.code == 130;
+        ran_free(&r);
+        cr_assert_eq(count_rows(db, "SELECT count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM "
+                                    "plan_rows WHERE plan_rows.run_id = runs.run_id)"),
+                     0);
+    }
+    cr_assert_gt(interrupted, 0);
+    remove_scratch(&s);
+}
