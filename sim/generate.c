@@ -74,7 +74,7 @@ static const struct pp_schedule_info schedules[] = {
         .default_stages_per_rank = 2,
         .splits_backward = true,
         .microbatch_rule = "m a multiple of max(1, floor(m/p))",
-        .bubble = "(p-1)/(3*v*m+p-1) for F = I = W and m = 4p",
+        .bubble = "(p-1)/(3*v*m+p-1) for F = I = W and m a multiple of p",
         .memory = "p",
         .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241; PyTorch 2.14.1 "
                   "ScheduleInterleavedZeroBubble",
@@ -108,7 +108,7 @@ static const struct pp_schedule_info schedules[] = {
         .default_stages_per_rank = 2,
         .splits_backward = true,
         .microbatch_rule = "m >= 2p",
-        .bubble = "",
+        .bubble = "(p-1)/(6*m+p-1) for F = I = W and pairs that run in order",
         .memory = "p + 1/2",
         .source = "DeepSeek, DualPipe (V form); PyTorch 2.14.1 ScheduleDualPipeV",
         .check = pp_gen_check_dualpipev,
