@@ -17,6 +17,7 @@
 
 enum { PP_MAX_LAYERS = 100000, PP_MAX_RANKS = 65536 };
 
+/** PP_ROUND_COUNT stands for a word that pp_round_parse refused, so that fixes can be asked for. */
 enum pp_round { PP_ROUND_NONE, PP_ROUND_UP, PP_ROUND_DOWN, PP_ROUND_COUNT };
 
 enum pp_schedule_kind {
@@ -49,7 +50,8 @@ struct pp_split {
  * On PP_E_SPLIT *split_p is written too (the count that does not fit the layers); on every other
  * error it is untouched.
  * @return PP_OK, PP_E_RANGE (layer_count outside 1..PP_MAX_LAYERS, pp_size outside 1..PP_MAX_RANKS,
- *         layers_per_stage < 1), PP_E_NODIV, PP_E_SINGLE, PP_E_MULTI, PP_E_SPLIT
+ *         layers_per_stage < 1), PP_E_ROUND (round is none of the words, see PP_ROUND_COUNT),
+ *         PP_E_NODIV, PP_E_SINGLE, PP_E_MULTI, PP_E_SPLIT
  */
 enum pp_status pp_split_stages(const struct pp_split_request *req, struct pp_split *split_p,
                                struct pp_err *err);
@@ -66,9 +68,9 @@ enum pp_status pp_split_check(int32_t layer_count, int32_t stage_count, struct p
 /**
  * Rank of every stage.
  * @param stage_rank  [stage_count], written on success
- * @return PP_OK, PP_E_PLACEMENT (stage_count not a multiple of pp_size, or none). V with other than
- *         two stages a rank zig-zags, as PyTorch does; Automodel refuses it
- * (pp_place_check_automodel).
+ * @return PP_OK (also for no stages: nothing is written), PP_E_PLACEMENT (stage_count negative or
+ *         not a multiple of pp_size). V with other than two stages a rank zig-zags, as PyTorch does;
+ *         Automodel refuses it (pp_place_check_automodel).
  */
 enum pp_status pp_place(enum pp_placement placement, int32_t pp_size, int32_t stage_count,
                         int32_t *stage_rank, struct pp_err *err);
@@ -77,7 +79,7 @@ enum pp_status pp_place(enum pp_placement placement, int32_t pp_size, int32_t st
 enum pp_status pp_place_check_automodel(enum pp_placement placement, int32_t pp_size,
                                         int32_t stage_count, struct pp_err *err);
 
-/** "up", "down", or "none"; NULL for none where `null_for_none`. */
+/** "up", "down", or "none". */
 const char *pp_round_name(enum pp_round round);
 
 /** Parses "up" or "down" (case-sensitive, as Automodel). @return PP_OK, PP_E_ROUND */
@@ -96,13 +98,28 @@ enum { PP_SPLIT_MAX_FIXES = 8 };
 
 /**
  * Option changes that make a refused request succeed, best first: fewest options changed, then the
- * smallest change of layers per stage, then those that touch rounding, pp, schedule in that order.
- * Every fix is verified against pp_split_stages before it is returned. Never empty for
- * layer_count >= 1; out-of-range fields of `req` are treated as wrong options.
+ * smallest change of layers per stage (0 if a fix leaves it alone; where the request has none, the
+ * distance from the ceil(layers / stages) it implies), then those that touch rounding, pp, schedule
+ * in that order, then the nearest pp_size, ties to the larger value.
+ *
+ * Every fix is verified against pp_split_stages, and none holds a change it would work without. Of
+ * one set of options the nearest in each direction is given. Fixes that change more options are
+ * left out once three that change fewer are known. Never empty for a refused request with
+ * 1 <= layer_count <= PP_MAX_LAYERS; out-of-range fields of `req` are treated as wrong options; a
+ * request that is not refused has none.
  * @param fixes  [PP_SPLIT_MAX_FIXES]
  * @return number of fixes written
- * Cost: O(layer_count * pp) at worst, bounded by a search window.
+ * Cost: microseconds for real models, tens of milliseconds at PP_MAX_LAYERS.
  */
 int32_t pp_split_fixes(const struct pp_split_request *req, struct pp_split_fix *fixes);
+
+enum { PP_SPLIT_FIX_TEXT_BYTES = 112 };
+
+/** "layers_per_stage 4, rounding up": a fix in words. @return out */
+const char *pp_split_fix_text(const struct pp_split_fix *fix, char out[PP_SPLIT_FIX_TEXT_BYTES]);
+
+/** Replaces the hint of an error of pp_split_stages by the best fixes in words, if there are any.
+ */
+void pp_split_advise(const struct pp_split_request *req, struct pp_err *err);
 
 #endif
