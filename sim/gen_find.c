@@ -64,6 +64,7 @@ static void list_names(const char *name, char *out, size_t size) {
                 best_distance = d;
             }
         }
+        PP_ASSERT(best >= 0); /* as many rounds as names */
         listed[best] = true;
         int wrote = snprintf(out + used, size - used, "%s%s", n == 0 ? "" : ", ",
                              pp_schedule_at(best)->name);
