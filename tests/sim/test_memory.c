@@ -94,6 +94,14 @@ static void chunk_peaks(const char *name, int32_t p, int32_t v, int32_t m, int64
     pp_sched_destroy(s);
 }
 
+static int64_t highest(const int64_t *values, int32_t n) {
+    int64_t most = 0;
+    for (int32_t i = 0; i < n; i++) {
+        most = values[i] > most ? values[i] : most;
+    }
+    return most;
+}
+
 Test(memory, peak_activations_are_the_closed_forms) {
     int64_t peak[MANY];
     for (int32_t p = 1; p <= 8; p++) {
@@ -118,7 +126,11 @@ Test(memory, peak_activations_are_the_closed_forms) {
                     cr_expect_eq(peak[r], 2 * p, "ZBV p %d m %d rank %d", p, m, r);
                 }
                 chunk_peaks("DualPipeV", p, 2, m, peak);
-                cr_expect_leq(peak[0], 2 * p + 1);
+                cr_expect_eq(highest(peak, p), 2 * p + 1, "DualPipeV p %d m %d", p, m);
+                for (int32_t v = 1; v <= 4; v++) {
+                    chunk_peaks("InterleavedZeroBubble", p, v, m, peak);
+                    cr_expect_eq(highest(peak, p), p * v, "p %d v %d m %d", p, v, m);
+                }
             }
         }
     }
