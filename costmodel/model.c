@@ -322,6 +322,8 @@ static enum pp_status read_experts(const struct pp_keys *keys, const struct pp_f
                        "num_experts_per_tok %lld is more than the %lld experts there are",
                        (long long)m->experts_per_token, (long long)m->experts);
     }
+    PP_TRY(read_int(keys, "n_group", 1, PP_MAX_EXPERTS, &m->expert_groups));
+    PP_TRY(read_int(keys, "topk_group", 1, PP_MAX_EXPERTS, &m->groups_per_token));
     m->expert_ffn = m->ffn;
     PP_TRY(read_int(keys, "moe_intermediate_size|expert_intermediate_size", 1, PP_MAX_WIDTH,
                     &m->expert_ffn));
