@@ -75,9 +75,10 @@ static enum pp_status value_node(const struct setter *s, struct pp_node **node_p
     return PP_OK;
 }
 
-/* A mapping of its own for this pair: the anchor's other users must not see the change. */
+/* A mapping of its own for this pair: the anchor's other users must not see the
+ * change. */
 static enum pp_status unshare(const struct setter *s, struct pp_pair *pair) {
-    if (!pair->shared) {
+    if (!pair->shared && !pair->value->aliased) {
         return PP_OK;
     }
     const struct pp_node *original = pair->value;
@@ -85,6 +86,7 @@ static enum pp_status unshare(const struct setter *s, struct pp_pair *pair) {
     PP_TRY(new_node(s, original->kind, &copy));
     *copy = *original;
     copy->pairs = NULL;
+    copy->aliased = false;
     copy->count = copy->capacity = 0;
     for (int32_t i = 0; i < original->count; i++) {
         struct pp_pair *entry = pp_doc_append(s->doc, copy);

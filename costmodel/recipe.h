@@ -92,7 +92,8 @@ struct pp_recipe {
     int32_t local_batch_size;  /* 1 */
 
     /* data: sequence length a step sees; 0 = unknown */
-    int64_t dataset_seq_len; /* dataset.seq_len or, a guess that is linted, dataset.seq_length */
+    int64_t dataset_seq_len; /* dataset.seq_len, else dataset.seq_length (linted: the pipeline does
+                                not read it), else dataloader.collate_fn.max_length (VLM recipes) */
     int64_t packed_sequence_size;
 
     /* model.* */
@@ -146,11 +147,13 @@ void pp_recipe_destroy(struct pp_recipe *recipe);
 int64_t pp_recipe_seq_len(const struct pp_recipe *recipe);
 
 /**
- * The recipe's text with only these keys changed, comments and layout kept: a scalar is replaced in
- * place, a missing key is added to its mapping, a missing mapping at its parent's end.
- * @param out  written on success; verified by parsing it again and comparing every other key
- * @return PP_OK, PP_E_VALUE (a key whose place is not editable, such as inside a flow mapping or
- *         behind an alias), PP_E_NOMEM
+ * The recipe's text with only these keys changed, comments and layout kept: a scalar or a value in
+ * brackets is replaced in place, a missing key is added at its mapping's end (block or flow), with
+ * the mappings it needs. Starts from the verbatim text: settings the document was read with are not
+ * in it. Values that YAML would read as something else are quoted.
+ * @param out  appended to on success; verified by parsing it again and comparing every key
+ * @return PP_OK, PP_E_TYPE (not a mapping), PP_E_VALUE (a key whose place is not editable, such as
+ *         one behind an alias or one that holds a block of several lines), PP_E_NOMEM
  */
 enum pp_status pp_recipe_rewrite(const struct pp_doc *doc, const struct pp_setting *settings,
                                  int32_t setting_count, struct pp_text *out, struct pp_err *err);

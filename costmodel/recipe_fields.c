@@ -20,6 +20,7 @@ struct pp_field_value pp_field_view(const struct pp_node *node) {
         break;
     case PP_NODE_INT:
         view.huge = !pp_node_get_int(node, &view.integer);
+        pp_node_get_float(node, &view.real);
         break;
     case PP_NODE_STRING: {
         struct pp_value v = pp_value_translate(pp_node_text(node));
@@ -27,10 +28,13 @@ struct pp_field_value pp_field_view(const struct pp_node *node) {
         view.boolean = v.boolean;
         view.integer = v.integer;
         view.huge = v.huge;
+        view.real = v.real;
         break;
     }
-    case PP_NODE_NULL:
     case PP_NODE_FLOAT:
+        pp_node_get_float(node, &view.real);
+        break;
+    case PP_NODE_NULL:
     case PP_NODE_SEQUENCE:
     case PP_NODE_MAPPING:
         break;

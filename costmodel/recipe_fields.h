@@ -33,6 +33,7 @@ struct pp_field_value {
     bool boolean;
     bool huge;
     int64_t integer;
+    double real; /* integers, too */
 };
 struct pp_field_value pp_field_view(const struct pp_node *node);
 

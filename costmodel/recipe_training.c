@@ -73,7 +73,9 @@ static enum pp_status read_batches(struct pp_recipe *r, struct pp_err *err) {
 
 static enum pp_status read_data(struct pp_recipe *r, struct pp_err *err) {
     static const struct pp_field fields[] = {
-        /* seq_len second: it wins where both are given, as only it is read by Automodel */
+        /* the last one given wins: of these, the pipeline reads only seq_len itself */
+        {"dataloader.collate_fn.max_length", PP_FIELD_INT64, true, AT(dataset_seq_len), 1,
+         PP_RECIPE_MAX_SEQ_LEN},
         {"dataset.seq_length", PP_FIELD_INT64, true, AT(dataset_seq_len), 1, PP_RECIPE_MAX_SEQ_LEN},
         {"dataset.seq_len", PP_FIELD_INT64, true, AT(dataset_seq_len), 1, PP_RECIPE_MAX_SEQ_LEN},
         {"packed_sequence.packed_sequence_size", PP_FIELD_INT64, true, AT(packed_sequence_size), 0,
