@@ -143,31 +143,28 @@ static enum pp_status read_mla(const struct pp_keys *keys, struct pp_model *m) {
 /** Biases and norms on queries and keys of ordinary attention. */
 static enum pp_status read_gqa_extras(const struct pp_keys *keys, const struct pp_family *family,
                                       struct pp_model *m) {
-    bool bias, output_bias, qk_norm = true;
+    bool bias, output_bias;
     const char *names = "attention_bias|use_qkv_bias|qkv_bias|use_bias|bias";
     PP_TRY(read_trait(keys, family->attention_bias, names, &bias));
     PP_TRY(read_trait(keys, family->output_bias, "attention_out_bias|attention_bias|use_bias|bias",
                       &output_bias));
     int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
     m->attention_extra += (bias ? q + 2 * kv : 0) + (output_bias ? m->hidden : 0);
+    bool qk_norm = family->qk_norm != PP_QK_HEAD_IF && family->qk_norm != PP_QK_FULL_IF;
+    if (family->qk_norm >= PP_QK_HEAD_IF) {
+        PP_TRY(pp_keys_bool(keys, "use_qk_norm", &qk_norm));
+    }
     switch (family->qk_norm) {
     case PP_QK_NONE:
         break;
-    case PP_QK_KEY_HEAD:
-        qk_norm = false;
-        PP_TRY(pp_keys_bool(keys, "use_qk_norm", &qk_norm));
+    case PP_QK_HEAD:
+    case PP_QK_HEAD_IF:
         m->attention_extra += qk_norm ? 2 * m->head_dim : 0;
         break;
-    case PP_QK_HEAD:
-        m->attention_extra += 2 * m->head_dim;
-        break;
-    case PP_QK_KEY_FULL:
-        qk_norm = family->name[0] != 'c'; /* on by default in MiniMax, off in Cohere */
-        PP_TRY(pp_keys_bool(keys, "use_qk_norm", &qk_norm));
-        m->attention_extra += qk_norm ? q + kv : 0;
-        break;
     case PP_QK_FULL:
-        m->attention_extra += q + kv;
+    case PP_QK_FULL_IF:
+    case PP_QK_FULL_UNLESS:
+        m->attention_extra += qk_norm ? q + kv : 0;
         break;
     }
     m->attention_extra += (family->has & PP_HAS_SINKS) != 0 ? m->heads : 0;
@@ -420,13 +417,19 @@ enum pp_status pp_model_from_node(const struct pp_doc *doc, const struct pp_node
     pp_keys_add(&keys, doc, config);
     struct pp_model m = {0};
     pp_copy(m.id, sizeof m.id, pp_doc_name(doc));
-    snprintf(m.source, sizeof m.source, "%.240s", pp_doc_name(doc));
     enum pp_status status = read_model(&keys, &m);
     if (status != PP_OK) {
         if (err != NULL && err->file[0] == '\0') { /* what is wrong is not one node */
             pp_err_place(err, pp_doc_name(doc), 0, 0);
         }
         return status;
+    }
+    if (pp_family_find(m.family)->name[0] == '\0') {
+        snprintf(m.source, sizeof m.source,
+                 "%.120s; model_type '%s' is not known: counted like Llama", pp_doc_name(doc),
+                 m.family);
+    } else {
+        pp_copy(m.source, sizeof m.source, pp_doc_name(doc));
     }
     *model_p = m;
     return PP_OK;
