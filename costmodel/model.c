@@ -22,6 +22,20 @@ static enum pp_status read_int32(const struct pp_keys *keys, const char *aliases
     return PP_OK;
 }
 
+/** A needed key, unless the family's class has a default for it. */
+static enum pp_status need_or_default(const struct pp_keys *keys, const struct pp_family *family,
+                                      const char *key, const char *aliases, int64_t high,
+                                      int64_t *value_p) {
+    bool found;
+    PP_TRY(pp_keys_int(keys, aliases, 1, high, value_p, &found));
+    int64_t absent = pp_family_default(family, key);
+    if (!found && absent > 0) {
+        *value_p = absent;
+        return PP_OK;
+    }
+    return pp_keys_need(keys, aliases, 1, high, value_p);
+}
+
 static enum pp_status read_trait(const struct pp_keys *keys, enum pp_trait trait, const char *alias,
                                  bool *value_p) {
     *value_p = trait == PP_ALWAYS || trait == PP_KEY_YES;
@@ -77,7 +91,8 @@ static enum pp_status read_sizes(const struct pp_keys *keys, const struct pp_fam
                         &layers));
     m->layer_count = (int32_t)layers;
     PP_TRY(pp_keys_need(keys, "hidden_size|n_embd|d_model|dim", 1, PP_MAX_HIDDEN, &m->hidden));
-    PP_TRY(pp_keys_need(keys, "vocab_size|padded_vocab_size", 1, PP_MAX_WIDTH, &m->vocab));
+    PP_TRY(need_or_default(keys, family, "vocab_size", "vocab_size|padded_vocab_size", PP_MAX_WIDTH,
+                           &m->vocab));
     m->tied = family->tied;
     PP_TRY(pp_keys_bool(keys, "tie_word_embeddings", &m->tied));
     if ((family->has & PP_HAS_POSITIONS) != 0) {
@@ -90,14 +105,16 @@ static enum pp_status read_sizes(const struct pp_keys *keys, const struct pp_fam
 
 static enum pp_status read_heads(const struct pp_keys *keys, const struct pp_family *family,
                                  struct pp_model *m) {
-    PP_TRY(pp_keys_need(keys, "num_attention_heads|n_head|n_heads", 1, PP_MAX_HEADS, &m->heads));
+    PP_TRY(need_or_default(keys, family, "num_attention_heads",
+                           "num_attention_heads|n_head|n_heads", PP_MAX_HEADS, &m->heads));
     bool multi_query = (family->has & PP_HAS_MULTI_QUERY) != 0;
     bool new_decoder = false;
     if (multi_query) {
         PP_TRY(pp_keys_bool(keys, "multi_query", &multi_query));
         PP_TRY(pp_keys_bool(keys, "new_decoder_architecture", &new_decoder));
     }
-    m->kv_heads = m->heads;
+    int64_t kv_heads = pp_family_default(family, "num_key_value_heads");
+    m->kv_heads = kv_heads > 0 ? kv_heads : m->heads;
     if (multi_query && !new_decoder) {
         m->kv_heads = 1;
     } else {
@@ -201,7 +218,9 @@ static enum pp_status read_window(const struct pp_keys *keys, const struct pp_fa
     if (m->sliding_window == 0) {
         return PP_OK;
     }
-    m->sliding_every = (family->has & PP_HAS_WINDOW_ALTERNATING) != 0 ? 2 : 0;
+    m->sliding_every = (family->has & PP_HAS_WINDOW_ALTERNATING) != 0
+                           ? 2
+                           : (int32_t)pp_family_default(family, "sliding_window_pattern");
     PP_TRY(read_int32(keys, "sliding_window_pattern", 1, PP_MAX_LAYERS, &m->sliding_every));
     const struct pp_doc *doc = NULL;
     const struct pp_node *types = pp_keys_find(keys, "layer_types", &doc);

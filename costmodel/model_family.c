@@ -108,3 +108,21 @@ const struct pp_family *pp_family_find(const char *model_type) {
     }
     return &unknown_family;
 }
+
+int64_t pp_family_default(const struct pp_family *family, const char *key) {
+    static const struct {
+        const char *family, *key;
+        int64_t value;
+    } defaults[] = {
+        /* the published text towers leave out what equals their class's default */
+        {"gemma3_text", "vocab_size", 262208},     {"gemma3_text", "num_attention_heads", 8},
+        {"gemma3_text", "num_key_value_heads", 4}, {"gemma3_text", "sliding_window_pattern", 6},
+        {"cohere2", "sliding_window_pattern", 4},
+    };
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
+        if (strcmp(defaults[i].family, family->name) == 0 && strcmp(defaults[i].key, key) == 0) {
+            return defaults[i].value;
+        }
+    }
+    return 0;
+}

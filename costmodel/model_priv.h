@@ -62,6 +62,9 @@ struct pp_family {
  *  empty name. */
 const struct pp_family *pp_family_find(const char *model_type);
 
+/** Value of an absent key in this family's configuration class; 0 if it has none of its own. */
+int64_t pp_family_default(const struct pp_family *family, const char *key);
+
 /** Parameters of a layer by how parallelism divides them. */
 struct pp_layer_parts {
     int64_t split;      /* divided by tensor parallelism */
