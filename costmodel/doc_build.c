@@ -284,7 +284,7 @@ static enum pp_status on_scalar(struct builder *b, struct fy_event *event) {
         const struct frame *frame = &b->stack[b->depth - 1];
         place = frame->has_key ? behind_key(b, &frame->key_place) : frame->node->place;
     }
-    struct pp_node *node;
+    struct pp_node *node = NULL;
     PP_TRY(new_node(b, PP_NODE_STRING, &place, &node));
     node->style = style;
     bool as_string = style != PP_STYLE_PLAIN;
@@ -340,7 +340,7 @@ static enum pp_status on_start(struct builder *b, struct fy_event *event, enum p
     if (b->depth == PP_DOC_MAX_DEPTH) {
         return refuse(b, &place, "nested too deep");
     }
-    struct pp_node *node;
+    struct pp_node *node = NULL;
     PP_TRY(new_node(b, kind, &place, &node));
     node->style = fy_event_get_node_style(event) == FYNS_FLOW ? PP_STYLE_FLOW : PP_STYLE_BLOCK;
     node->open = true;
@@ -506,7 +506,10 @@ static enum pp_status report_syntax(struct builder *b, struct fy_diag *diag) {
         place.column = error->column;
     }
     struct pp_node at = {.place = place, .origin = b->origin};
-    return pp_node_fail(b->err, b->doc, &at, PP_E_SYNTAX, "%.300s", error->msg);
+    pp_node_fail(b->err, b->doc, &at, PP_E_SYNTAX, "not well-formed: %.300s", error->msg);
+    pp_hint(b->err, "look at this line and the one before it: indentation by spaces, closed quotes "
+                    "and brackets, a space behind each colon");
+    return PP_E_SYNTAX;
 }
 
 static enum pp_status build_events(struct builder *b, struct fy_parser *parser,

@@ -68,6 +68,9 @@ struct pp_pair *pp_doc_append(struct pp_doc *doc, struct pp_node *collection);
 /** The pair of a key; NULL if absent. */
 struct pp_pair *pp_node_find_pair(const struct pp_node *mapping, const char *key);
 
+/** null, or the word none that Automodel's loader turns into it. */
+bool pp_node_is_none(const struct pp_node *node);
+
 /**
  * Parses `text` into a tree in the document's arena.
  * @param origin  NULL: the document's own text; else the text stands for a `--set` value: its nodes

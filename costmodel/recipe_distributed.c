@@ -100,7 +100,7 @@ static enum pp_status read_policy(struct pp_recipe *r, struct pp_err *err) {
     if (pp_field_find(r->doc, "distributed.mp_policy") == NULL) {
         return PP_OK;
     }
-    enum pp_dtype ignored; /* checked here, compared by a lint */
+    enum pp_dtype ignored = PP_DTYPE_BF16; /* checked here, compared by a lint */
     PP_TRY(pp_fields_read(r->doc, &output, 1, &ignored, err));
     r->param_dtype = r->model_dtype;
     PP_TRY(pp_fields_read(r->doc, &param, 1, r, err));

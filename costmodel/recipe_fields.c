@@ -88,7 +88,7 @@ static enum pp_status read_dtype(const struct pp_doc *doc, const struct pp_field
     if (pp_field_view(node).kind != PP_NODE_STRING) {
         return pp_field_type_error(doc, node, field->key, "the name of a dtype", err);
     }
-    enum pp_dtype dtype;
+    enum pp_dtype dtype = PP_DTYPE_BF16;
     if (!pp_dtype_from_name(pp_node_text(node), &dtype)) {
         pp_node_fail(err, doc, node, PP_E_VALUE, "%s is '%.*s', which is no dtype", field->key,
                      SHOWN_BYTES, pp_node_text(node));

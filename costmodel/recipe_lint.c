@@ -68,7 +68,7 @@ static bool scale_grads(const struct pp_recipe *r, struct pp_lint *lint) {
 }
 
 static bool dtype_mismatch(const struct pp_recipe *r, struct pp_lint *lint) {
-    enum pp_dtype pipeline;
+    enum pp_dtype pipeline = PP_DTYPE_BF16;
     enum pp_dtype activation = r->param_dtype;
     const struct pp_node *output = pp_field_find(r->doc, "distributed.mp_policy.output_dtype");
     if (r->pipeline.dtype == NULL || !pp_dtype_from_name(r->pipeline.dtype, &pipeline)) {

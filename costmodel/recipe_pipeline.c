@@ -76,7 +76,7 @@ static enum pp_status refuse_key(const struct pp_doc *doc, const struct pp_node 
 static enum pp_status refuse_unknown_keys(const struct pp_doc *doc, const struct pp_node *block,
                                           struct pp_err *err) {
     for (int32_t i = 0; i < pp_node_count(block); i++) {
-        const char *key;
+        const char *key = NULL;
         pp_node_pair(block, i, &key);
         if (!is_known(key)) {
             return refuse_key(doc, block, i, key, err);
@@ -111,7 +111,7 @@ static enum pp_status read_round(const struct pp_doc *doc, enum pp_round *round_
 
 static enum pp_status check_dtype(const struct pp_doc *doc, struct pp_err *err) {
     static const struct pp_field field = {BLOCK ".dtype", PP_FIELD_DTYPE, true, 0, 0, 0};
-    enum pp_dtype ignored;
+    enum pp_dtype ignored = PP_DTYPE_BF16;
     return pp_fields_read(doc, &field, 1, &ignored, err);
 }
 
@@ -166,7 +166,7 @@ static enum pp_status read_fqns(const struct pp_doc *doc, struct pp_pipeline_con
         return pp_node_fail(err, doc, parts, PP_E_VALUE,
                             "%s is an empty list; expected one list a stage, or null", key);
     }
-    int32_t name_count;
+    int32_t name_count = 0;
     PP_TRY(count_names(doc, parts, key, &name_count, err));
     struct pp_fqn_lists lists = {.part_count = part_count};
     lists.names = malloc((size_t)name_count * sizeof *lists.names + 1);

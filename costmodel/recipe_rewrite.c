@@ -231,7 +231,7 @@ static enum pp_status plan_edit(const struct job *job) {
         if (is_last) {
             return replace_value(job, pair);
         }
-        if (pair->value->kind == PP_NODE_NULL) {
+        if (pp_node_is_none(pair->value)) {
             return replace_null(job, mapping, pair, path + size + 1);
         }
         if (pair->value->kind != PP_NODE_MAPPING) {

@@ -211,6 +211,12 @@ Test(doc, what_is_not_well_formed_is_refused_with_its_place) {
         {"[a, b]: c\n", 1, 1, "not a scalar"},
         {"a:\n  <<: 3\n", 2, 3, "merge key"},
         {"a: \"x\\0y\"\n", 1, 4, "NUL"},
+        {"\xff\xfe", 1, 1, "not text"},
+        {"a: b\nc: \xc3(\n", 2, 4, "not text"},
+        {"a: \xe0\x80\x80\n", 1, 4, "not text"},
+        {"a: \xed\xa0\x80\n", 1, 4, "not text"},
+        {"a: \xf0\x9f\x98", 1, 4, "not text"},
+        {"a:\n\tb: 1\n", 2, 1, "tab"},
         {"\x7f"
          "ELF",
          1, 1, "not text"},

@@ -58,6 +58,7 @@ Test(rewrite, missing_keys_are_added_at_their_mappings_end) {
     expect("a: { b: 1, }\n", "a.x", "7", "a: { b: 1, x: 7 }\n");
     expect("a: null # c\nb: 1\n", "a.x", "7", "a: # c\n  x: 7\nb: 1\n");
     expect("a:\nb: 1\n", "a.x.y", "7", "a:\n  x:\n    y: 7\nb: 1\n");
+    expect("a: none\n", "a.x", "7", "a:\n  x: 7\n");
     expect("a: ~", "a.x", "7", "a:\n  x: 7\n");
     expect("q: {a: ~, b: }\n", "q.b.c", "7", "q: {a: ~, b: {c: 7} }\n");
 }
