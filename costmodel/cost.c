@@ -245,7 +245,7 @@ static enum pp_status check_hardware(const struct pp_hardware *hw, struct pp_err
                 hw->inter_node.bytes_per_s > 0 && hw->gemm_efficiency > 0 &&
                 hw->grouped_gemm_efficiency > 0 && hw->attention_forward_efficiency > 0 &&
                 hw->attention_backward_efficiency > 0 && hw->memory_efficiency > 0 &&
-                hw->link_efficiency > 0;
+                hw->intra_link_efficiency > 0 && hw->inter_link_efficiency > 0;
     return fine ? PP_OK
                 : pp_fail(err, PP_E_RANGE,
                           "hardware '%s' has a rate or an efficiency that is not positive",

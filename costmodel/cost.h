@@ -30,7 +30,8 @@ struct pp_train {
     bool reshard_after_forward; /* parameters of a stage are freed between uses */
     bool defer_grad_sync;       /* gradients stay unsharded until the last microbatch */
     bool fused_cross_entropy;
-    bool peft; /* base weights frozen; adapters of rank peft_dim trained */
+    bool peft; /* base weights frozen; LoRA adapters of rank peft_dim on all linear layers and
+                  experts, not on router, embedding and head */
     int32_t peft_dim;
 };
 

@@ -38,9 +38,8 @@ double pp_traffic_ns(const struct pp_hardware *hw, double bytes) {
            (double)hw->launch_ns;
 }
 
-/** F, I and W of one product that all three run over the same sizes. */
-static void add_product(const struct pp_cost_context *c, double tokens, double in, double out,
-                        bool trained, struct pp_work *work) {
+void pp_work_product(const struct pp_cost_context *c, double tokens, double in, double out,
+                     bool trained, struct pp_work *work) {
     double flops = 2 * tokens * in * out;
     work->f_ns += pp_gemm_ns(&c->hw, c->width, tokens, out, in);
     work->i_ns += pp_gemm_ns(&c->hw, c->width, tokens, in, out);
@@ -54,11 +53,11 @@ static void add_product(const struct pp_cost_context *c, double tokens, double i
 
 void pp_work_linear(const struct pp_cost_context *c, double tokens, double in, double out,
                     struct pp_work *work) {
-    add_product(c, tokens, in, out, !c->train.peft, work);
+    pp_work_product(c, tokens, in, out, !c->train.peft, work);
     if (c->train.peft) {
         double rank = c->train.peft_dim;
-        add_product(c, tokens, in, rank, true, work);
-        add_product(c, tokens, rank, out, true, work);
+        pp_work_product(c, tokens, in, rank, true, work);
+        pp_work_product(c, tokens, rank, out, true, work);
     }
 }
 

@@ -38,7 +38,8 @@ static void add_mlp(const struct pp_cost_context *c, double width, struct pp_wor
 
 static void add_moe(const struct pp_cost_context *c, struct pp_work *work) {
     const struct pp_model *m = &c->model;
-    pp_work_linear(c, c->moe_tokens, (double)m->hidden, (double)m->experts, work); /* router */
+    pp_work_product(c, c->moe_tokens, (double)m->hidden, (double)m->experts, !c->train.peft,
+                    work); /* router */
     if (m->shared_ffn > 0) {
         add_mlp(c, (double)m->shared_ffn, work);
     }
@@ -109,14 +110,7 @@ void pp_head_work(const struct pp_cost_context *c, struct pp_work *work) {
     *work = (struct pp_work){0};
     const struct pp_model *m = &c->model;
     double h = (double)m->hidden, vocab = (double)m->vocab / c->tp;
-    /* The head itself is not adapted by LoRA, and the usual recipes leave it out. */
-    struct pp_cost_context frozen = *c;
-    frozen.train.peft = false;
-    pp_work_linear(&frozen, c->tokens, h, vocab, work);
-    if (c->train.peft) {
-        work->w_ns = 0;
-        work->w_flops = 0;
-    }
+    pp_work_product(c, c->tokens, h, vocab, !c->train.peft, work); /* not adapted by LoRA */
     double logits = c->tokens * vocab;
     bool fused = c->train.fused_cross_entropy;
     /* Unfused: read, write fp32, read, write log-softmax; backward the same and back to bf16. */

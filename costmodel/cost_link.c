@@ -5,6 +5,14 @@
 
 #include <math.h>
 
+static double intra_bytes_per_s(const struct pp_hardware *hw) {
+    return (double)hw->intra_node.bytes_per_s * hw->intra_link_efficiency;
+}
+
+static double inter_bytes_per_s(const struct pp_hardware *hw) {
+    return (double)hw->inter_node.bytes_per_s * hw->inter_link_efficiency;
+}
+
 static bool spans_nodes(const struct pp_hardware *hw, struct pp_group group) {
     return group.size * group.stride > hw->gpus_per_node;
 }
@@ -12,12 +20,12 @@ static bool spans_nodes(const struct pp_hardware *hw, struct pp_group group) {
 /** Bytes a second at which one rank's share of a ring moves. Ranks of the group on one node use
  *  that many ports side by side. */
 static double ring_bytes_per_s(const struct pp_hardware *hw, struct pp_group group) {
-    double intra = (double)hw->intra_node.bytes_per_s;
+    double intra = intra_bytes_per_s(hw);
     if (!spans_nodes(hw, group)) {
-        return intra * hw->link_efficiency;
+        return intra;
     }
     double ports = fmax(1, floor(hw->gpus_per_node / group.stride));
-    return fmin(intra, ports * (double)hw->inter_node.bytes_per_s) * hw->link_efficiency;
+    return fmin(intra, ports * inter_bytes_per_s(hw));
 }
 
 /** Fixed cost of a collective: grows with the ranks of a node, then with the tree over nodes. */
@@ -57,6 +65,17 @@ static double whole_power(double base, int64_t exponent) {
     return result;
 }
 
+/** Expected number of nodes that hold a token's experts. Group-limited routing (DeepSeek) keeps a
+ *  token to a few groups of experts, which lie on consecutive ranks. */
+static double nodes_reached(const struct pp_model *m, double nodes) {
+    double reached = nodes * (1 - whole_power(1 - 1 / nodes, m->experts_per_token));
+    if (m->expert_groups > 1 && m->groups_per_token > 0) {
+        double nodes_a_group = fmax(1, nodes / (double)m->expert_groups);
+        reached = fmin(reached, (double)m->groups_per_token * nodes_a_group);
+    }
+    return reached;
+}
+
 double pp_dispatch_ns(const struct pp_cost_context *c) {
     if (c->ep <= 1) {
         return 0;
@@ -64,20 +83,17 @@ double pp_dispatch_ns(const struct pp_cost_context *c) {
     const struct pp_model *m = &c->model;
     const struct pp_hardware *hw = &c->hw;
     struct pp_group group = {c->ep, 1};
-    double token_bytes = (double)m->hidden * c->width;
-    double copies = (double)m->experts_per_token;
+    double bytes = c->moe_tokens * (double)m->hidden * c->width;
     double alpha = collective_alpha_ns(hw, group);
-    double inside = c->moe_tokens * copies * token_bytes * (c->ep - 1) / c->ep /
-                    ((double)hw->intra_node.bytes_per_s * hw->link_efficiency) * 1e9;
+    double inside =
+        bytes * (double)m->experts_per_token * (c->ep - 1) / c->ep / intra_bytes_per_s(hw) * 1e9;
     if (!spans_nodes(hw, group)) {
         return inside + alpha;
     }
-    /* A token crosses to each node at most once and is spread there (as DeepEP does): expected
-     * number of distinct nodes among its experts, less the share that is the own node. */
+    /* A token crosses to each node at most once and is spread there (as DeepEP does). */
     double nodes = ceil(c->ep / hw->gpus_per_node);
-    double reached = nodes * (1 - whole_power(1 - 1 / nodes, m->experts_per_token));
-    double outside = c->moe_tokens * reached * (nodes - 1) / nodes * token_bytes /
-                     ((double)hw->inter_node.bytes_per_s * hw->link_efficiency) * 1e9;
+    double outside =
+        bytes * nodes_reached(m, nodes) * (nodes - 1) / nodes / inter_bytes_per_s(hw) * 1e9;
     return fmax(inside, outside) + alpha;
 }
 
@@ -96,9 +112,8 @@ double pp_context_exchange_ns(const struct pp_cost_context *c) {
 }
 
 double pp_message_ns(const struct pp_hardware *hw, bool other_node, double bytes) {
-    const struct pp_link *link = other_node ? &hw->inter_node : &hw->intra_node;
-    return (double)link->latency_ns +
-           bytes / ((double)link->bytes_per_s * hw->link_efficiency) * 1e9;
+    return other_node ? (double)hw->inter_node.latency_ns + bytes / inter_bytes_per_s(hw) * 1e9
+                      : (double)hw->intra_node.latency_ns + bytes / intra_bytes_per_s(hw) * 1e9;
 }
 
 struct pp_group pp_shard_group(const struct pp_cost_context *c, bool routed) {

@@ -36,7 +36,10 @@ struct pp_layer_kind {
 double pp_gemm_ns(const struct pp_hardware *hw, double width, double m, double n, double k);
 /** A read or write of `bytes`, launch included. */
 double pp_traffic_ns(const struct pp_hardware *hw, double bytes);
-/** Adds a linear layer over `tokens`; frozen: W is only that of a LoRA adapter. */
+/** Adds one product over `tokens` to F and I, and to W if its weight is trained. */
+void pp_work_product(const struct pp_cost_context *c, double tokens, double in, double out,
+                     bool trained, struct pp_work *work);
+/** Adds a linear layer; under PEFT frozen, with an adapter beside it. */
 void pp_work_linear(const struct pp_cost_context *c, double tokens, double in, double out,
                     struct pp_work *work);
 /** Adds the routed experts' two (three if gated) products over the tokens this rank receives. */

@@ -1,4 +1,4 @@
-#include "costmodel/cost.h"
+#include "costmodel/cost_priv.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -183,6 +183,10 @@ Test(cost, experts_have_their_own_shards) {
     int64_t owned = (rest + 63) / 64 + c.expert_count;
     cr_expect_eq(c.optimizer_bytes, 8 * owned);
     struct pp_stage_cost dense = layer_of(&m, &t, 0);
+    t.tp = 2;
+    int64_t split = layer_of(&m, &t, 30).param_count - c.expert_count;
+    cr_expect_eq(layer_of(&m, &t, 30).optimizer_bytes,
+                 8 * ((split + 63) / 64 + c.expert_count / 2));
     cr_expect_eq(dense.expert_count, 0);
     cr_expect_eq(dense.param_count, pp_model_layer_params(&m, 0, false));
 }
@@ -512,4 +516,95 @@ Test(cost, no_input_overflows) {
         fine++;
     }
     cr_assert(fine > 150 && refused > 300, "%d %d", fine, refused);
+}
+
+/* Two collectives (or pairs of them) a layer, forward and backward, each with its fixed cost. */
+Test(cost, parallel_layers_talk_twice_a_pass) {
+    struct pp_model m = shipped("meta-llama/Llama-3.1-70B");
+    struct pp_hardware quick = machine("h100-sxm"), slow = quick;
+    slow.collective_latency_ns += 1000000;
+    struct pp_train t = plain;
+    t.tp = 2;
+    struct pp_stage_shape shape = layers(10, 1);
+    struct pp_stage_cost a, b;
+    struct pp_cost_table *table = table_on(&quick, &m, &t);
+    pp_cost_stage(table, &shape, &a);
+    pp_cost_table_destroy(table);
+    table = table_on(&slow, &m, &t);
+    pp_cost_stage(table, &shape, &b);
+    pp_cost_table_destroy(table);
+    cr_expect_eq(b.f_ns - a.f_ns, 2 * 750000);
+    cr_expect_eq(b.i_ns - a.i_ns, 2 * 750000);
+    cr_expect_eq(b.w_ns, a.w_ns);
+    m = shipped("deepseek-ai/DeepSeek-V3"); /* experts: dispatch and combine */
+    t.tp = 1;
+    t.dp = t.ep = 4;
+    table = table_on(&quick, &m, &t);
+    pp_cost_stage(table, &shape, &a);
+    pp_cost_table_destroy(table);
+    table = table_on(&slow, &m, &t);
+    pp_cost_stage(table, &shape, &b);
+    pp_cost_table_destroy(table);
+    cr_expect_eq(b.f_ns - a.f_ns, 2 * 1000000);
+    cr_expect_eq(b.i_ns - a.i_ns, 2 * 1000000);
+}
+
+Test(cost, collectives_by_the_ring) {
+    struct pp_hardware hw = {.gpus_per_node = 8,
+                             .intra_node = {.bytes_per_s = 400000000000},
+                             .inter_node = {.bytes_per_s = 50000000000},
+                             .intra_link_efficiency = 0.5,
+                             .inter_link_efficiency = 0.8};
+    const double gb = 1e9, inside = 0.5 * 400, outside = 0.8 * 50; /* bytes a ns */
+    cr_expect_float_eq(pp_gather_ns(&hw, (struct pp_group){1, 1}, gb), 0, 1e-6);
+    cr_expect_float_eq(pp_gather_ns(&hw, (struct pp_group){8, 1}, gb), gb * 7 / 8 / inside, 1);
+    cr_expect_float_eq(pp_reduce_pair_ns(&hw, (struct pp_group){8, 1}, gb), 2 * gb * 7 / 8 / inside,
+                       1);
+    /* one rank a node has one port; two ranks a node share a ring over two */
+    cr_expect_float_eq(pp_gather_ns(&hw, (struct pp_group){4, 8}, gb), gb * 3 / 4 / outside, 1);
+    cr_expect_float_eq(pp_gather_ns(&hw, (struct pp_group){4, 4}, gb), gb * 3 / 4 / (2 * outside),
+                       1);
+    /* eight ports outrun the links inside, which then set the pace */
+    cr_expect_float_eq(pp_gather_ns(&hw, (struct pp_group){16, 1}, gb), gb * 15 / 16 / inside, 1);
+    cr_expect_float_eq(pp_message_ns(&hw, true, gb), gb / outside, 1);
+}
+
+/* A token visits a node once; free routing to 8 of 64 ranks on 8 nodes reaches 5.25 of them. */
+Test(cost, dispatch_crosses_to_each_node_once) {
+    struct pp_cost_context c = {.model = {.hidden = 1000, .experts = 64, .experts_per_token = 8},
+                                .hw = {.gpus_per_node = 8,
+                                       .intra_node = {.bytes_per_s = 1000000000000},
+                                       .inter_node = {.bytes_per_s = 10000000000},
+                                       .intra_link_efficiency = 1,
+                                       .inter_link_efficiency = 1},
+                                .moe_tokens = 1000,
+                                .ep = 64,
+                                .width = 2};
+    const double bytes = 2e6, free_nodes = 8 * (1 - pow(7.0 / 8, 8));
+    cr_expect_float_eq(pp_dispatch_ns(&c), bytes * free_nodes * 7 / 8 / 10, 1);
+    c.model.expert_groups = 8;
+    c.model.groups_per_token = 4;
+    cr_expect_float_eq(pp_dispatch_ns(&c), bytes * 4 * 7 / 8 / 10, 1);
+    c.ep = 8; /* within a node: one copy for each expert elsewhere */
+    cr_expect_float_eq(pp_dispatch_ns(&c), bytes * 8 * 7 / 8 / 1000, 1);
+    c.ep = 1;
+    cr_expect_float_eq(pp_dispatch_ns(&c), 0, 1e-9);
+}
+
+/* One wave of 128 x 256 tiles over all multiprocessors, and the first tile of a second one. */
+Test(cost, products_go_in_waves) {
+    struct pp_hardware hw = {.bf16_flops_per_s = 1000000000000000,
+                             .memory_bytes_per_s = INT64_MAX / 2,
+                             .sm_count = 100,
+                             .gemm_efficiency = 1,
+                             .memory_efficiency = 1,
+                             .gemm_wave_share = 1};
+    double full = pp_gemm_ns(&hw, 2, 1280, 2560, 4096);
+    cr_expect_float_eq(full, 2.0 * 1280 * 2560 * (4096 + 60) / 1e6, 1);
+    cr_expect_float_eq(pp_gemm_ns(&hw, 2, 1280, 2561, 4096), 2 * full, 1);
+    hw.gemm_wave_share = 0;
+    cr_expect_lt(pp_gemm_ns(&hw, 2, 1280, 2561, 4096), 1.11 * full);
+    hw.gemm_duration_exponent = 0.03;
+    double longer = pp_gemm_ns(&hw, 2, 12800, 25600, 4096);
+    cr_expect_float_eq(longer / (100 * full), pow(100 * full / 1e6, 0.03), 1e-9);
 }

@@ -296,6 +296,27 @@ Test(model, the_language_tower_of_a_multimodal_model_is_read) {
     cr_assert_eq(pp_model_total_params(&m, false), 30532122624);
 }
 
+Test(model, towers_that_rely_on_the_defaults_of_their_class) {
+    const char *nested = "{model_type: gemma3, text_config: {model_type: gemma3_text,"
+                         " hidden_size: 2560, intermediate_size: 10240, num_hidden_layers: 34,"
+                         " sliding_window: 1024}}";
+    struct pp_model m;
+    struct pp_err err = {0};
+    cr_assert_eq(parse(nested, &m, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(pp_model_total_params(&m, false), 3880263168);
+    cr_assert_eq(m.sliding_every, 6);
+    cr_assert(m.tied);
+}
+
+Test(model, a_family_nobody_knows_says_so) {
+    struct pp_model m;
+    struct pp_err err = {0};
+    cr_assert_eq(parse_with(tiny, "{model_type: brandnew}", &m, &err), PP_OK);
+    cr_assert(strstr(m.source, "'brandnew' is not known") != NULL, "%s", m.source);
+    cr_assert_eq(parse_with(tiny, "{}", &m, &err), PP_OK);
+    cr_assert_null(strstr(m.source, "not known"));
+}
+
 Test(model, which_layers_are_moe) {
     struct pp_model m;
     struct pp_err err = {0};
