@@ -11,7 +11,7 @@ enum {
     KEY_SPACE = 34,     /* above the first chart */
     HEADING_SPACE = 34, /* above each chart */
     GAP = 16,           /* below each chart */
-    AXIS_SPACE = 52,    /* below the last */
+    AXIS_SPACE = 66,    /* below the last */
 };
 
 /* More rows than this are thinned out: every n-th rank. */
@@ -274,7 +274,7 @@ static void put_end(struct drawing *d, int64_t end_ns, int32_t top) {
     pp_picture_time_text(end_ns, text);
     pp_text_printf(c,
                    "set arrow 1 from %.9g, graph 0 to %.9g, graph 1 nohead lw 1.5 dt 2 "
-                   "lc rgb '#444444'\nset label 2 '%s' ",
+                   "lc rgb '#444444'\nunset label 2\nset label 2 '%s' ",
                    end, end, text);
     if (end_ns > d->max_ns / 10 * 7) {
         pp_text_printf(c, "at %.9g, screen %.6f right", end,

@@ -139,11 +139,12 @@ static void put_peak(struct drawing *d, const struct pp_memory_point *peak, int3
     bool right_half = peak->time_ns > d->max_ns / 2;
     double time = (double)peak->time_ns / d->unit.ns;
     double gib = pp_picture_gib(peak->amount);
-    pp_text_printf(
-        &d->picture.commands,
-        "set label 2 'peak: rank %d, %.4g GiB' at %.9g, %.9g %s offset %s,0.9 point pt 7 "
-        "ps 0.7 lc rgb '#111111' tc rgb '#111111' front\n",
-        peak_rank, gib, time, gib, right_half ? "right" : "left", right_half ? "-0.8" : "0.8");
+    pp_text_printf(&d->picture.commands,
+                   "unset label 2\nset label 2 'peak: rank %d, %.4g GiB' at %.9g, %.9g %s offset "
+                   "%s,0.9 point pt 7 "
+                   "ps 0.7 lc rgb '#111111' tc rgb '#111111' front\n",
+                   peak_rank, gib, time, gib, right_half ? "right" : "left",
+                   right_half ? "-0.8" : "0.8");
 }
 
 static void put_limit(struct drawing *d, const struct pp_memory_chart *chart) {
