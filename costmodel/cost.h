@@ -21,6 +21,7 @@ struct pp_train {
     int64_t seq_len;            /* tokens a sequence */
     int32_t microbatch_size;    /* sequences a microbatch and data-parallel rank */
     int32_t tp, cp, ep, dp, pp; /* dp: replicas of the whole pipeline (replicate * shard) */
+    int32_t dp_replicate;       /* of dp, how many hold full copies (HSDP); 0 or 1: all shard */
     bool sequence_parallel;
     enum pp_recompute recompute;
     enum pp_dtype param_dtype;  /* compute dtype */
@@ -41,11 +42,14 @@ struct pp_stage_cost {
     int64_t recv_grad_ns;              /* gradient from the next stage, if on another rank */
     int64_t p2p_bytes;                 /* one boundary message, one direction */
     int64_t param_count;               /* elements this rank holds before FSDP sharding */
+    int64_t trainable_count;           /* of these, not frozen: base weights, or PEFT adapters */
+    int64_t expert_trainable_count;    /* of the trainable ones, in routed experts */
     int64_t weight_bytes;      /* parameters resident during the step, gathered or sharded */
     int64_t grad_bytes;        /* gradients resident during the step */
     int64_t optimizer_bytes;   /* optimizer states and master weights */
     int64_t activation_bytes;  /* kept from F until the backward, one microbatch */
-    int64_t weight_grad_bytes; /* of these, still kept between I and W */
+    int64_t weight_grad_bytes; /* kept between I and W. With recompute more than activation_bytes:
+                                  I brings the layer inputs back, and W still needs them */
     int64_t f_transient_bytes; /* extra while F runs */
     int64_t b_transient_bytes; /* extra while B, I or W runs */
     int64_t logits_bytes;      /* part of activation_bytes that the head and loss cause */
@@ -58,11 +62,18 @@ struct pp_step_cost {
     int64_t optimizer_ns;    /* optimizer update of the heaviest rank */
 };
 
-struct pp_cost_table; /* opaque; immutable after creation */
+struct pp_cost_table; /* opaque; immutable after creation; copies what it is made from */
 
 /**
- * @return PP_OK, PP_E_RANGE (a size that is not positive or overflows), PP_E_NO_SHAPE (hidden ==
- * 0), PP_E_MODEL (heads not divisible by tp, experts not by ep), PP_E_NOMEM Cost: O(layer kinds).
+ * Costs of each layer kind under one way of training.
+ *
+ * First form, to be calibrated; left out: multi-token prediction layers, uneven experts, sparse
+ * attention's savings, padding of the vocabulary, block-diagonal masks of packed sequences, and
+ * that a first stage needs no gradient below its layer 0.
+ * @return PP_OK, PP_E_RANGE (a size that is not positive or gives more than 2^53 ns or bytes a
+ *         stage), PP_E_NO_SHAPE (hidden == 0), PP_E_MODEL (heads not divisible by tp, experts not
+ * by ep), PP_E_WORLD (dp not divisible by dp_replicate, dp * cp * tp not by ep), PP_E_NOMEM Cost:
+ * O(layers).
  */
 enum pp_status pp_cost_table_create(const struct pp_model *model, const struct pp_hardware *hw,
                                     const struct pp_train *train, struct pp_cost_table **table_p,
@@ -76,7 +87,10 @@ struct pp_stage_shape {
     bool prev_other_node, next_other_node; /* the neighbour stage's rank is on another node */
 };
 
-/** Sum of the layers plus ends. Cost: O(1) (prefix sums over layers). */
+/**
+ * Sum of the layers plus ends. Cost: O(1) (prefix counts of layer kinds).
+ * A stage without head also keeps its output until the backward (PyTorch's stages do).
+ */
 void pp_cost_stage(const struct pp_cost_table *table, const struct pp_stage_shape *shape,
                    struct pp_stage_cost *cost_p);
 

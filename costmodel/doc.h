@@ -4,14 +4,19 @@
  *
  * One document a file; anchors and aliases resolved, duplicate keys refused. Every complaint
  * carries file, line and column. A document is immutable after pp_doc_set calls end; one thread at
- * a time. Limits: PP_DOC_MAX_BYTES a file, nesting as deep as libfyaml allows (64 levels).
+ * a time. Limits: PP_DOC_MAX_BYTES a file, PP_DOC_MAX_DEPTH levels and PP_DOC_MAX_NODES values,
+ * both with aliases and merge keys written out.
+ *
+ * Plain scalars are typed as PyYAML's safe_load (YAML 1.1) types them: yes/no/on/off are booleans,
+ * 010 is 8, 1:30 is 90; `none` and `1e-8` are strings, which Automodel's loader turns into None and
+ * a float afterwards (pp_value_translate; recipe.h does the same). Quoted scalars are strings.
  */
 #ifndef PP_COSTMODEL_DOC_H
 #define PP_COSTMODEL_DOC_H
 
 #include "costmodel/base.h"
 
-enum { PP_DOC_MAX_BYTES = 16 * 1024 * 1024 };
+enum { PP_DOC_MAX_BYTES = 16 * 1024 * 1024, PP_DOC_MAX_DEPTH = 64, PP_DOC_MAX_NODES = 1 << 20 };
 
 struct pp_doc;  /* owns text and tree */
 struct pp_node; /* a place in a document; lives as long as the document */
@@ -46,9 +51,11 @@ struct pp_node *pp_doc_find(const struct pp_doc *doc, const char *dotted);
 
 /**
  * Sets the node at a dotted path to a value given as text, creating mappings on the way, as
- * `--dotted.key value` on Automodel's command line does. Value rules: see value.h.
- * Such nodes carry the place "--set".
- * @return PP_OK, PP_E_VALUE (empty path, a scalar in the way), PP_E_NOMEM
+ * `--dotted.key value` on Automodel's command line does. Value rules: see value.h. A null in the
+ * way becomes a mapping; Automodel drops any other value in the way, we refuse. Such nodes have
+ * line 0, and complaints about them name `--set key=value` instead.
+ * @return PP_OK, PP_E_VALUE (empty path, a value in the way, a list that cannot be read),
+ * PP_E_NOMEM
  */
 enum pp_status pp_doc_set(struct pp_doc *doc, const char *dotted, const char *value,
                           struct pp_err *err);
@@ -59,8 +66,9 @@ const char *pp_node_kind_name(enum pp_node_kind kind);
 /** Text of a scalar; NULL for sequences and mappings. Lives as long as the document. */
 const char *pp_node_text(const struct pp_node *node);
 bool pp_node_get_bool(const struct pp_node *node, bool *value_p);
-bool pp_node_get_int(const struct pp_node *node, int64_t *value_p);  /* false also on overflow */
-bool pp_node_get_float(const struct pp_node *node, double *value_p); /* ints too; "1e-8" too */
+bool pp_node_get_int(const struct pp_node *node, int64_t *value_p); /* false also on overflow */
+/** Floats, integers, and plain strings that Python takes for numbers, such as 1e-8. */
+bool pp_node_get_float(const struct pp_node *node, double *value_p);
 
 int32_t pp_node_count(const struct pp_node *node); /* items or pairs; 0 for scalars */
 struct pp_node *pp_node_item(const struct pp_node *node, int32_t index); /* sequence */

@@ -2,7 +2,8 @@
  * @file hardware.h
  * Machines as data: peak rates, memory, links, and the calibrated efficiencies a plan uses. Shipped
  * files live in costmodel/data/hardware, each number with its source; users bring their own file in
- * the same form.
+ * the same form: `key: {value: number, source: text}` or `key: number`. The peaks, memory, link and
+ * count keys are needed; efficiencies have defaults (those of h100-sxm).
  */
 #ifndef PP_COSTMODEL_HARDWARE_H
 #define PP_COSTMODEL_HARDWARE_H
@@ -30,16 +31,20 @@ struct pp_hardware {
      */
     double gemm_efficiency, grouped_gemm_efficiency, attention_forward_efficiency,
         attention_backward_efficiency, memory_efficiency, link_efficiency;
+    double gemm_wave_share;          /* q: how much of the last wave's idle time is felt, 0 to 1 */
     double grouped_gemm_half_tokens; /* m0 */
+    double attention_forward_ns_per_token, attention_backward_ns_per_token; /* fixed, a call */
     int64_t launch_ns;
-    int64_t reserved_bytes;      /* context, communicators, workspace */
-    double allocator_slack_frac; /* reserved over allocated minus 1 */
+    int64_t collective_latency_ns; /* alpha of one collective */
+    int64_t reserved_bytes;        /* context and workspaces */
+    int64_t communicator_bytes;    /* buffers of each communicator */
+    double allocator_slack_frac;   /* reserved over allocated minus 1 */
 };
 
 /**
  * By shipped name (case-insensitive), else as a path to a user's file.
- * @return PP_OK, PP_E_HARDWARE (neither; the hint lists the names), PP_E_SYNTAX, PP_E_KEY,
- * PP_E_TYPE
+ * @return PP_OK, PP_E_HARDWARE (neither; the hint lists the names), PP_E_FILE, PP_E_SYNTAX,
+ *         PP_E_KEY (unknown or missing), PP_E_TYPE, PP_E_RANGE, PP_E_NOMEM
  */
 enum pp_status pp_hardware_load(const char *name_or_path, struct pp_hardware *hw_p,
                                 struct pp_err *err);

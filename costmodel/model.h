@@ -37,19 +37,23 @@ struct pp_model {
     int64_t experts;                                   /* 0 = dense model */
     int64_t experts_per_token, expert_ffn, shared_ffn; /* shared: total width of shared experts */
     int32_t first_dense_layers;                        /* the first k layers are dense */
-    int32_t moe_every;                                 /* then every n-th layer is MoE; 1 = all */
+    int32_t moe_every, moe_phase; /* then MoE where (layer + phase) % every == 0; 1, 0 = all */
+    uint64_t dense_mask[16];      /* bit l: layer l is dense all the same (l < 1024) */
 
     int32_t mtp_layers; /* multi-token prediction layers in the config (not in the totals) */
 
     /* parameters that only the count needs, per layer and per model, by family */
     int64_t attention_extra, dense_mlp_extra, moe_extra, norm_params, final_extra;
+    int64_t expert_extra;    /* biases of one routed expert */
+    int64_t embedding_extra; /* norms next to the input embedding */
 };
 
 /**
  * Reads a config.json (or a YAML mapping with the same keys).
  * @param overrides  a mapping whose keys win (a recipe's model.config), or NULL
  * @return PP_OK, PP_E_KEY (a needed key missing, with the aliases that were looked for), PP_E_TYPE,
- *         PP_E_RANGE, PP_E_MODEL (inconsistent, such as heads not divisible by kv heads)
+ *         PP_E_RANGE, PP_E_MODEL (inconsistent, such as heads not divisible by kv heads; not a
+ *         decoder of attention layers, such as a Mamba hybrid)
  */
 enum pp_status pp_model_from_node(const struct pp_doc *doc, const struct pp_node *config,
                                   const struct pp_doc *overrides_doc,
