@@ -15,11 +15,19 @@ enum { FORMAT_COUNT = 2, PATH_BYTES = 4096 };
 static const struct format {
     const char *ending, *terminal, *tail;
     size_t tail_size;
+    int small, normal; /* font sizes, for commands as small_font and normal_font */
 } formats[FORMAT_COUNT] = {
-    {"svg", "svg noenhanced font 'DejaVu Sans,13' background rgb 'white'", "</svg>\n\n", 8},
+    {"svg", "svg noenhanced font 'DejaVu Sans,13' background rgb 'white'", "</svg>\n\n", 8, 11, 13},
     {"png", "pngcairo noenhanced font 'DejaVu Sans,10' background rgb 'white'",
-     "IEND\xae\x42\x60\x82", 8},
+     "IEND\xae\x42\x60\x82", 8, 8, 10},
 };
+
+void pp_picture_append(struct pp_text *to, const struct pp_text *from) {
+    if (from->size > 0) {
+        pp_text_add(to, from->bytes, from->size);
+    }
+    to->failed = to->failed || from->failed;
+}
 
 struct paths {
     char temporary[FORMAT_COUNT][PATH_BYTES];
@@ -87,18 +95,21 @@ static enum pp_status rename_files(const struct paths *paths, struct pp_err *err
 static enum pp_status run(struct pp_picture *p, const struct paths *paths, struct pp_err *err) {
     struct pp_text script = {0};
     pp_text_puts(&script, "set encoding utf8\n");
-    pp_text_add(&script, p->data.bytes, p->data.size);
+    pp_picture_append(&script, &p->data);
     for (int f = 0; f < FORMAT_COUNT; f++) {
-        pp_text_printf(&script, "reset\nset terminal %s size %d,%d\nset output ",
-                       formats[f].terminal, PP_PICTURE_WIDTH, p->height);
+        pp_text_printf(&script,
+                       "reset\nsmall_font = ',%d'\nnormal_font = ',%d'\nset terminal %s size "
+                       "%d,%d\nset output ",
+                       formats[f].small, formats[f].normal, formats[f].terminal, PP_PICTURE_WIDTH,
+                       p->height);
         pp_gnuplot_quote(&script, paths->temporary[f]);
         pp_text_puts(&script, "\n");
-        pp_text_add(&script, p->commands.bytes, p->commands.size);
+        pp_picture_append(&script, &p->commands);
         pp_text_puts(&script, "unset output\n");
     }
-    bool failed = script.failed || p->data.failed || p->commands.failed;
-    enum pp_status status = failed ? pp_fail(err, PP_E_NOMEM, "out of memory drawing %s", p->name)
-                                   : pp_gnuplot_run(script.bytes, script.size, err);
+    enum pp_status status = script.failed
+                                ? pp_fail(err, PP_E_NOMEM, "out of memory drawing %s", p->name)
+                                : pp_gnuplot_run(script.bytes, script.size, err);
     pp_text_free(&script);
     return status;
 }

@@ -5,20 +5,20 @@
 
 /* Layout in pixels. */
 enum {
-    LEFT = 190,
+    LEFT = 220,
     RIGHT = 30,
     PLOT_WIDTH = PP_PICTURE_WIDTH - LEFT - RIGHT,
     KEY_SPACE = 34,     /* above the first chart */
     HEADING_SPACE = 34, /* above each chart */
     GAP = 16,           /* below each chart */
-    AXIS_SPACE = 52,    /* below the last */
+    AXIS_SPACE = 66,    /* below the last */
 };
 
 /* More rows than this are thinned out: every n-th rank. */
 enum { MAX_ROWS = 256 };
 
 /* Boxes of all charts together; what would be more is merged into wider boxes. */
-enum { MAX_BOXES = 60000 };
+enum { MAX_BOXES = 30000 };
 
 enum { COMPUTE_TYPES = 4, TRACKS = 3 };
 
@@ -38,12 +38,20 @@ static const struct {
     double top, bottom;
 } tracks[TRACKS] = {{-0.44, 0.44}, {-0.44, 0.0}, {0.0, 0.44}};
 
+/* A rectangle of the chart. */
+struct box {
+    int64_t start_ns, end_ns;
+    double row;
+    double shade; /* 0 the full colour, to 1 white */
+    int kind, track;
+};
+
 /* A box being merged from actions narrower than `min_ns`. */
 struct run {
     int64_t start_ns, end_ns;
-    int64_t busy_ns[COMPUTE_TYPES];
-    double shade; /* of the longest part, 0 to 1 */
-    int64_t shade_ns;
+    int64_t busy_ns;
+    int64_t owed_ns[COMPUTE_TYPES]; /* time of each kind that no box has shown yet */
+    double shade[COMPUTE_TYPES];    /* of the last action of each kind */
 };
 
 struct drawing {
@@ -59,7 +67,7 @@ struct drawing {
     int32_t row_height;   /* pixels */
     int32_t *stage_index; /* [stage_count] place of a stage among its rank's */
     int32_t *stages_of;   /* [rank_count] */
-    struct pp_text boxes, labels;
+    struct pp_text boxes, narrow_boxes, labels;
 };
 
 static int32_t rows_of(const struct drawing *d, const struct pp_trace *t) {
@@ -83,38 +91,42 @@ static double units(const struct drawing *d, int64_t ns) {
     return (double)ns / d->unit.ns;
 }
 
-static void put_box(struct drawing *d, const struct run *run, double y, int track) {
-    int best = 0;
-    for (int k = 1; k < COMPUTE_TYPES; k++) {
-        best = run->busy_ns[k] > run->busy_ns[best] ? k : best;
-    }
-    uint32_t rgb = pp_picture_lighten(kinds[best].rgb, run->shade);
-    double low = units(d, run->start_ns);
-    double high = units(d, run->end_ns);
-    pp_text_printf(&d->boxes, "%.9g %.9g %.9g %.9g %.9g %.9g %u\n", (low + high) / 2, y, low, high,
-                   y + tracks[track].top, y + tracks[track].bottom, (unsigned)rgb);
-}
-
-static void flush(struct drawing *d, struct run *run, double y, int track) {
-    if (run->end_ns > run->start_ns) {
-        put_box(d, run, y, track);
-    }
-    *run = (struct run){0};
+static void put_box(struct drawing *d, const struct box *b) {
+    double low = units(d, b->start_ns);
+    double high = units(d, b->end_ns);
+    bool narrow = (double)(b->end_ns - b->start_ns) * PLOT_WIDTH < 5.0 * (double)d->max_ns;
+    pp_text_printf(narrow ? &d->narrow_boxes : &d->boxes, "%.9g %.9g %.9g %.9g %.9g %.9g %u\n",
+                   (low + high) / 2, b->row, low, high, b->row + tracks[b->track].top,
+                   b->row + tracks[b->track].bottom,
+                   (unsigned)pp_picture_lighten(kinds[b->kind].rgb, b->shade));
 }
 
 /* The microbatch number, if it has room. */
-static void put_label(struct drawing *d, const struct pp_action *a, const struct run *box, double y,
-                      int track) {
+static void put_label(struct drawing *d, const struct box *b, int32_t microbatch) {
     char text[16];
-    int digits = snprintf(text, sizeof text, "%d", a->microbatch);
-    double width = (double)(box->end_ns - box->start_ns) / (double)d->max_ns * PLOT_WIDTH;
-    int32_t height = track == 0 ? d->row_height : d->row_height / 2;
+    int digits = snprintf(text, sizeof text, "%d", microbatch);
+    double width = (double)(b->end_ns - b->start_ns) / (double)d->max_ns * PLOT_WIDTH;
+    int32_t height = b->track == 0 ? d->row_height : d->row_height / 2;
     if (width >= 7.0 * digits + 3.0 && height >= 13) {
-        pp_text_printf(&d->labels, "%.9g %.9g %s %u\n",
-                       units(d, box->start_ns / 2 + box->end_ns / 2),
-                       y + (tracks[track].top + tracks[track].bottom) / 2, text,
-                       box->shade > 0.3 ? 0x222222U : 0xffffffU);
+        pp_text_printf(&d->labels, "%.9g %.9g %s %u\n", units(d, b->start_ns / 2 + b->end_ns / 2),
+                       b->row + (tracks[b->track].top + tracks[b->track].bottom) / 2, text,
+                       b->shade > 0.3 ? 0x222222U : 0xffffffU);
     }
+}
+
+/* A merged box shows the kind that is owed most time; what it leaves unshown is carried over, so
+   that the colours of a row stand in the proportion of their times. */
+static void flush(struct drawing *d, struct run *run, double row, int track) {
+    if (run->end_ns <= run->start_ns) {
+        return;
+    }
+    int kind = 0;
+    for (int k = 1; k < COMPUTE_TYPES; k++) {
+        kind = run->owed_ns[k] > run->owed_ns[kind] ? k : kind;
+    }
+    put_box(d, &(struct box){run->start_ns, run->end_ns, row, run->shade[kind], kind, track});
+    run->owed_ns[kind] -= run->busy_ns;
+    run->start_ns = run->end_ns = run->busy_ns = 0;
 }
 
 /* Half boxes only where the two parts really run at the same time. */
@@ -132,34 +144,38 @@ static double shade_of(const struct drawing *d, const struct pp_action *a) {
     return count > 1 ? 0.6 * d->stage_index[a->stage] / (count - 1) : 0.0;
 }
 
-static void put_action(struct drawing *d, int32_t i, double y, struct run run[TRACKS]) {
-    const struct pp_action *a = &d->trace->sched->actions[i];
-    int kind = kind_of(a);
-    int64_t start = d->trace->start_ns[i];
-    int64_t end = d->trace->end_ns[i];
-    if (kind < 0 || end <= start) {
-        return;
-    }
-    d->seen[kind] = true;
-    int track = track_of(d->trace, i);
-    struct run *r = &run[track];
-    bool narrow = end - start < d->min_ns;
-    bool joins = narrow && r->end_ns - r->start_ns < d->min_ns && start - r->end_ns < d->min_ns / 2;
+static void merge(struct drawing *d, struct run *r, const struct box *b) {
+    bool joins = r->end_ns - r->start_ns < d->min_ns && b->start_ns - r->end_ns < d->min_ns / 2;
     if (!joins) {
-        flush(d, r, y, track);
+        flush(d, r, b->row, b->track);
     }
     if (r->end_ns == 0) {
-        r->start_ns = start;
+        r->start_ns = b->start_ns;
     }
-    r->end_ns = end;
-    r->busy_ns[kind] += end - start;
-    if (end - start > r->shade_ns) {
-        r->shade_ns = end - start;
-        r->shade = shade_of(d, a);
+    r->end_ns = b->end_ns;
+    r->busy_ns += b->end_ns - b->start_ns;
+    r->owed_ns[b->kind] += b->end_ns - b->start_ns;
+    r->shade[b->kind] = b->shade;
+}
+
+static void put_action(struct drawing *d, int32_t i, double row, struct run run[TRACKS]) {
+    const struct pp_action *a = &d->trace->sched->actions[i];
+    struct box b = {.start_ns = d->trace->start_ns[i],
+                    .end_ns = d->trace->end_ns[i],
+                    .row = row,
+                    .kind = kind_of(a)};
+    if (b.kind < 0 || b.end_ns <= b.start_ns) {
+        return;
     }
-    if (!narrow) {
-        put_label(d, a, r, y, track);
-        flush(d, r, y, track);
+    b.shade = shade_of(d, a);
+    b.track = track_of(d->trace, i);
+    d->seen[b.kind] = true;
+    if (b.end_ns - b.start_ns < d->min_ns) {
+        merge(d, &run[b.track], &b);
+    } else {
+        flush(d, &run[b.track], row, b.track);
+        put_box(d, &b);
+        put_label(d, &b, a->microbatch);
     }
 }
 
@@ -205,7 +221,7 @@ static void put_row_labels(struct drawing *d, int32_t rows) {
         pp_gnuplot_quote(c, label);
         pp_text_printf(c, " %d", row);
     }
-    pp_text_printf(c, ") font ',%d'\n", d->row_height >= 18 ? 10 : 8);
+    pp_text_printf(c, ") font %s\n", d->row_height >= 18 ? "normal_font" : "small_font");
 }
 
 static enum pp_status index_stages(struct drawing *d, struct pp_err *err) {
@@ -232,19 +248,41 @@ static int64_t last_end(const struct pp_trace *t) {
     return end;
 }
 
+/* Each block begins with a point outside the axes, since gnuplot refuses an empty block. */
 static void put_data(struct drawing *d, int32_t chart, int32_t rows) {
     struct pp_text *out = &d->picture.data;
     for (int32_t row = 0; row < rows; row++) {
         put_row(d, row * d->row_step, row);
     }
-    pp_text_printf(out, "$boxes%d << EOD\n", chart);
-    pp_text_add(out, d->boxes.bytes, d->boxes.size);
-    /* a point outside the axes: gnuplot refuses an empty block */
+    pp_text_printf(out, "$boxes%d << EOD\n-1 -9 -1 -1 -9 -9 0\n", chart);
+    pp_picture_append(out, &d->boxes);
+    pp_text_printf(out, "EOD\n$narrow%d << EOD\n-1 -9 -1 -1 -9 -9 0\n", chart);
+    pp_picture_append(out, &d->narrow_boxes);
     pp_text_printf(out, "EOD\n$labels%d << EOD\n-1 -9 0 0\n", chart);
-    pp_text_add(out, d->labels.bytes, d->labels.size);
+    pp_picture_append(out, &d->labels);
     pp_text_puts(out, "EOD\n");
     pp_text_free(&d->boxes);
+    pp_text_free(&d->narrow_boxes);
     pp_text_free(&d->labels);
+}
+
+/* A line where the last action ends, with its time: above, or beside it where the heading is. */
+static void put_end(struct drawing *d, int64_t end_ns, int32_t top) {
+    struct pp_text *c = &d->picture.commands;
+    char text[PP_PICTURE_TIME_BYTES];
+    double end = units(d, end_ns);
+    pp_picture_time_text(end_ns, text);
+    pp_text_printf(c,
+                   "set arrow 1 from %.9g, graph 0 to %.9g, graph 1 nohead lw 1.5 dt 2 "
+                   "lc rgb '#444444'\nunset label 2\nset label 2 '%s' ",
+                   end, end, text);
+    if (end_ns > d->max_ns / 10 * 7) {
+        pp_text_printf(c, "at %.9g, screen %.6f right", end,
+                       1.0 - (double)(top - 14) / d->picture.height);
+    } else {
+        pp_text_printf(c, "at %.9g, graph 0.5 left offset 1,0", end);
+    }
+    pp_text_puts(c, " tc rgb '#444444'\n");
 }
 
 /* One chart whose axes begin `top` pixels down. */
@@ -256,26 +294,21 @@ static void put_chart(struct drawing *d, const struct pp_gantt *chart, int32_t i
     pp_picture_margins(p, LEFT, RIGHT, top, p->height - bottom);
     pp_picture_heading(p, LEFT, top, chart->title);
     put_row_labels(d, rows);
-    char end[PP_PICTURE_TIME_BYTES];
-    double end_units = units(d, last_end(chart->trace));
     pp_text_printf(c, "set yrange [%d.5:-0.5]\n", rows - 1);
-    pp_text_printf(c,
-                   "set arrow 1 from %.9g, graph 0 to %.9g, graph 1 nohead lw 1.5 dt 2 "
-                   "lc rgb '#444444'\nset label 2 '%s' at %.9g, screen %.6f right "
-                   "tc rgb '#444444'\n",
-                   end_units, end_units, pp_picture_time_text(last_end(chart->trace), end),
-                   end_units, 1.0 - (double)(top - 14) / p->height);
+    put_end(d, last_end(chart->trace), top);
     if (is_last) {
         pp_text_printf(c, "set xtics format '%%g' nomirror out\nset xlabel 'time (%s)%s'\n",
                        d->unit.name, d->row_step > 1 ? "; not every rank is shown" : "");
     } else {
         pp_text_puts(c, "set xtics format '' nomirror out\nunset xlabel\n");
     }
-    pp_text_printf(c,
-                   "plot $boxes%d using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 %s "
-                   "lc rgb variable notitle, $labels%d using 1:2:3:4 with labels font ',8' "
-                   "tc rgb variable notitle\n",
-                   index, d->row_height >= 13 ? "border lc rgb '#ffffff'" : "noborder", index);
+    pp_text_printf(
+        c,
+        "plot $boxes%d using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 %s "
+        "lc rgb variable notitle, $narrow%d using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 "
+        "noborder lc rgb variable notitle, $labels%d using 1:2:3:4 with labels font small_font "
+        "tc rgb variable notitle\n",
+        index, d->row_height >= 13 ? "border lc rgb '#ffffff'" : "noborder", index, index);
 }
 
 /* Coloured squares with their meaning, along the top edge. */
@@ -340,7 +373,8 @@ enum pp_status pp_picture_gantt(const struct pp_gantt *charts, int32_t chart_cou
     measure(&d, charts, chart_count);
     struct pp_text *c = &d.picture.commands;
     pp_text_printf(c,
-                   "set multiplot\nset xrange [0:%.9g]\nset border 3 lc rgb '#888888'\n"
+                   "set multiplot\nset xrange [0:%.9g]\nset border 3 lc rgb '#888888'\nset tics "
+                   "textcolor rgb '#333333'\n"
                    "set grid xtics lc rgb '#dddddd' lw 0.5\nunset key\n",
                    units(&d, d.max_ns) * 1.002);
     int32_t top = KEY_SPACE + HEADING_SPACE;

@@ -14,7 +14,7 @@ enum {
 };
 
 /* Points that fall into the same cell of this grid, schedule and fit cannot be told apart. */
-enum { CELLS_X = 900, CELLS_Y = 600 };
+enum { CELLS_X = 490, CELLS_Y = 308 };
 
 /* Beyond this ratio of largest to smallest an axis is logarithmic. */
 enum { LOG_RATIO = 20 };
@@ -123,7 +123,7 @@ static int by_time(const void *a, const void *b) {
     return (p->peak_bytes > q->peak_bytes) - (p->peak_bytes < q->peak_bytes);
 }
 
-/* The plans that no other beats in both time and memory. */
+/* The plans that fit and that no other beats in both time and memory. */
 static enum pp_status put_front(struct drawing *d, struct pp_err *err) {
     const struct pp_pareto_point **sorted = malloc((size_t)d->point_count * sizeof *sorted);
     if (sorted == NULL) {
@@ -136,13 +136,13 @@ static enum pp_status put_front(struct drawing *d, struct pp_err *err) {
     pp_text_puts(&d->picture.data, "$front << EOD\n");
     int64_t least = INT64_MAX;
     for (int32_t i = 0; i < d->point_count; i++) {
-        if (sorted[i]->peak_bytes < least) {
+        if (sorted[i]->fits && sorted[i]->peak_bytes < least) {
             least = sorted[i]->peak_bytes;
             pp_text_printf(&d->picture.data, "%.9g %.9g\n", x_of(d, sorted[i]),
                            pp_picture_gib(least));
         }
     }
-    pp_text_puts(&d->picture.data, "EOD\n");
+    pp_text_puts(&d->picture.data, least == INT64_MAX ? "NaN NaN\nEOD\n" : "EOD\n");
     free(sorted);
     return PP_OK;
 }
@@ -203,8 +203,8 @@ static enum pp_status put_points(struct drawing *d, struct pp_err *err) {
     if (taken == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory drawing pareto");
     }
-    pp_text_puts(c, "plot $front using 1:2 with fsteps lw 1.5 lc rgb '#aaaaaa' title "
-                    "'nothing better in both'");
+    pp_text_puts(c, "plot $front using 1:2 with steps lw 1.5 lc rgb '#aaaaaa' title "
+                    "'best trade-offs that fit'");
     bool any_over = false;
     for (int32_t s = 0; s < d->series_count; s++) {
         unsigned rgb = (unsigned)colours[s % COLOUR_COUNT];
@@ -230,7 +230,7 @@ static enum pp_status put_all(struct drawing *d, int64_t limit_bytes, struct pp_
     pp_picture_heading(p, LEFT, TOP,
                        "All plans: step time against peak memory (left and low is better)");
     pp_text_printf(&p->commands,
-                   "set border 3 lc rgb '#888888'\nset tics nomirror out\n"
+                   "set border 3 lc rgb '#888888'\nset tics nomirror out textcolor rgb '#333333'\n"
                    "set grid lc rgb '#dddddd' lw 0.5\nset xlabel 'step time (%s)'\n"
                    "set ylabel 'peak memory of the fullest GPU (GiB)'\n"
                    "set key at graph 1.01, graph 1 left top reverse Left samplen 1.5\n",

@@ -24,6 +24,9 @@ struct pp_picture {
  */
 enum pp_status pp_picture_write(struct pp_picture *picture, const char *dir, struct pp_err *err);
 
+/** Appends a text that may be empty or have run out of memory. */
+void pp_picture_append(struct pp_text *to, const struct pp_text *from);
+
 /** Unit for times up to max_ns: how many ns one unit has, and its name. */
 struct pp_time_unit {
     double ns;
