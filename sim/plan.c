@@ -187,7 +187,9 @@ static int32_t find_other_round(const struct pp_plan_request *req, const struct 
 }
 
 static void pick(const struct pp_plan_request *req, struct pp_plan_set *set) {
-    qsort(set->plans, (size_t)set->plan_count, sizeof *set->plans, compare_plans);
+    if (set->plan_count > 0) { /* qsort takes no NULL */
+        qsort(set->plans, (size_t)set->plan_count, sizeof *set->plans, compare_plans);
+    }
     set->best = set->plan_count > 0 && set->plans[0].fits ? 0 : -1;
     set->best_same_memory = -1;
     for (int32_t i = 0; i < set->plan_count && set->current->has_costs; i++) {
@@ -304,7 +306,9 @@ enum pp_status pp_plan_search(const struct pp_plan_request *req, struct pp_plan_
         free(lints);
         return pp_fail(err, PP_E_NOMEM, "out of memory for a plan");
     }
-    memcpy(lints, req->recipe->lints, (size_t)req->recipe->lint_count * sizeof *lints);
+    for (int32_t i = 0; i < req->recipe->lint_count; i++) {
+        lints[i] = req->recipe->lints[i];
+    }
     *set = (struct pp_plan_set){
         .current = current, .lints = lints, .lint_count = req->recipe->lint_count};
     enum pp_status status = fill_set(req, set, err);

@@ -125,6 +125,19 @@ static enum pp_status alloc_split(struct pp_plan *plan, struct pp_err *err) {
     return PP_OK;
 }
 
+static struct pp_split_request split_request(const struct pp_plan_world *world,
+                                             const struct pp_plan *plan) {
+    const struct pp_plan_config *c = &plan->config;
+    return (struct pp_split_request){
+        .layer_count = world->req->model->layer_count,
+        .pp_size = c->pp_size,
+        .layers_per_stage = c->layers_per_stage,
+        .has_layers_per_stage = c->has_layers_per_stage,
+        .round = c->round,
+        .kind = c->schedule->kind,
+    };
+}
+
 /* Advice for a refused split: the first change that works, in the recipe's words. */
 static void hint_split(const struct pp_split_request *req, struct pp_err *err) {
     struct pp_split_fix fixes[PP_SPLIT_MAX_FIXES];
@@ -164,14 +177,7 @@ static enum pp_status count_stages(const struct pp_plan_world *world, struct pp_
         plan->stage_count = plan->stages_per_rank = 1;
         return PP_OK;
     }
-    struct pp_split_request req = {
-        .layer_count = world->req->model->layer_count,
-        .pp_size = c->pp_size,
-        .layers_per_stage = c->layers_per_stage,
-        .has_layers_per_stage = c->has_layers_per_stage,
-        .round = c->round,
-        .kind = c->schedule->kind,
-    };
+    struct pp_split_request req = split_request(world, plan);
     struct pp_split split = {0};
     enum pp_status status = pp_split_stages(&req, &split, err);
     if (status != PP_OK) {
@@ -248,7 +254,9 @@ enum pp_status pp_plan_build_split(const struct pp_plan_world *world, struct pp_
     enum pp_status status =
         pp_place_check_automodel(placement, plan->config.pp_size, plan->stage_count, err);
     if (status != PP_OK) {
-        pp_hint(err, "--set distributed.pipeline.layers_per_stage=none gives two stages a rank");
+        struct pp_split_request req = split_request(world, plan);
+        req.placement = placement;
+        hint_split(&req, err);
         return status;
     }
     if (info != NULL && info->placement != info->automodel_placement) {

@@ -129,7 +129,6 @@ static json_t *document_of(const struct pp_cli *cli, const struct simulation *si
     json_t *document = pp_json_document(cli->command);
     json_object_set_new(document, "schedule",
                         sim->info == NULL ? json_null() : json_string(sim->info->name));
-    json_object_set_new(document, "schedule_id", json_string(s->id));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));
     json_object_set_new(document, "makespan_ns", json_integer(m->makespan_ns));

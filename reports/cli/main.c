@@ -108,6 +108,8 @@ void pp_cli_complain(const struct pp_cli *cli, const struct pp_err *err) {
     fprintf(cli->messages, "pipeplan: %s: ", pp_status_code(err->status));
     if (err->file[0] != '\0' && err->line > 0) {
         fprintf(cli->messages, "%s:%d:%d: ", err->file, err->line, err->column);
+    } else if (strstr(err->message, err->file) == NULL) {
+        fprintf(cli->messages, "%s: ", err->file);
     }
     fprintf(cli->messages, "%s%s%s\n", err->message, err->hint[0] == '\0' ? "" : "; ", err->hint);
 }

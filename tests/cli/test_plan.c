@@ -230,7 +230,7 @@ Test(plan, mistakes_in_a_file_carry_line_and_column) {
     expect_code(&s, ": >r.yaml; \"$P\" plan r.yaml", 3, "r.yaml");
     expect_code(&s, "head -c 5000 /dev/urandom >r.yaml; \"$P\" plan r.yaml", 3, "r.yaml");
     expect_code(&s, "printf '{\"hidden_size\": ' >c.json; \"$P\" " PLAN " --model c.json", 3,
-                "c.json:1:");
+                "c.json:2:1");
     expect_code(&s, "printf '{\"hidden_size\": 5}' >c.json; \"$P\" " PLAN " --model c.json", 3,
                 "c.json");
     expect_code(&s,
