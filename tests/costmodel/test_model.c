@@ -47,7 +47,7 @@ static void check_row(char *line, const char *dir) {
         }
     }
     cr_assert(n >= 14, "%s", line);
-    char path[512];
+    char path[8192];
     snprintf(path, sizeof path, "%s/%s", dir, cells[0]);
     struct pp_doc *doc = NULL;
     struct pp_err err = {0};
