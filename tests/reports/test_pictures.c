@@ -52,10 +52,12 @@ static char *read_file(const char *name, size_t *size_p) {
     return text;
 }
 
+/* Not strstr, which under the address sanitizer measures the whole text at each call. */
 static int count_of(const char *text, const char *what) {
+    size_t size = strlen(what);
     int n = 0;
-    for (const char *p = strstr(text, what); p != NULL; p = strstr(p + 1, what)) {
-        n++;
+    for (const char *p = text; *p != '\0'; p++) {
+        n += *p == *what && strncmp(p, what, size) == 0;
     }
     return n;
 }
@@ -67,7 +69,7 @@ static void expect_png(const char *name) {
     free(png);
 }
 
-/* 1 us a stage and direction; `pair_ns` 0: pairs run in order. */
+/* 1 ms each of F, I and W of a stage; `pair_ns` 0: pairs run in order. */
 static void make_trace(const char *schedule, struct pp_gen_config config, int64_t pair_ns,
                        struct pp_trace *trace) {
     const struct pp_schedule_info *info;
@@ -78,17 +80,19 @@ static void make_trace(const char *schedule, struct pp_gen_config config, int64_
     cr_assert_eq(pp_schedule_generate(info, &config, &s, &err), PP_OK, "%s", err.message);
     int64_t ns[512];
     int64_t pair[512];
+    int64_t twice[512];
     int64_t zero[512] = {0};
     for (int i = 0; i < 512; i++) {
         ns[i] = 1000000;
         pair[i] = pair_ns;
+        twice[i] = 2 * ns[i];
     }
     cr_assert_leq(s->stage_count, 512);
     struct pp_costs costs = {
         .f_ns = ns,
         .i_ns = ns,
         .w_ns = ns,
-        .b_ns = ns,
+        .b_ns = twice,
         .pair_ns = pair_ns > 0 ? pair : NULL,
         .recv_f_ns = zero,
         .recv_b_ns = zero,
@@ -199,10 +203,10 @@ Test(pictures, many_ranks_and_microbatches_stay_quick_and_small) {
     size_t size;
     char *svg = read_file("gantt.svg", &size);
     cr_expect_lt(size, 12u << 20);
-    /* merged boxes keep the proportions: as much F as B */
+    /* merged boxes keep the proportions: half as much F as B */
     double f = count_of(svg, F_FILL);
     double b = count_of(svg, B_FILL);
-    cr_expect(f > 0.8 * b && f < 1.25 * b, "%g F, %g B", f, b);
+    cr_expect(f > 0.3 * b && f < 0.8 * b, "%g F, %g B", f, b);
     free(svg);
     drop_trace(&t);
 }
