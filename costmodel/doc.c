@@ -212,12 +212,28 @@ struct pp_pair *pp_node_find_pair(const struct pp_node *mapping, const char *key
     return find_pair_sized(mapping, key, strlen(key));
 }
 
+void pp_doc_redirect(struct pp_doc *doc, const char *from, const char *to) {
+    PP_ASSERT(doc->redirect_count < PP_DOC_MAX_REDIRECTS);
+    doc->redirects[doc->redirect_count++] = (struct pp_doc_redirect){.from = from, .to = to};
+}
+
+static const struct pp_pair *find_first(const struct pp_doc *doc, const char *key, size_t size) {
+    for (int32_t i = 0; i < doc->redirect_count; i++) {
+        const struct pp_doc_redirect *r = &doc->redirects[i];
+        if (strlen(r->from) == size && memcmp(r->from, key, size) == 0) {
+            return find_pair_sized(doc->root, r->to, strlen(r->to));
+        }
+    }
+    return find_pair_sized(doc->root, key, size);
+}
+
 struct pp_node *pp_doc_find(const struct pp_doc *doc, const char *dotted) {
     struct pp_node *node = doc->root;
     const char *p = dotted;
     while (node != NULL) {
         size_t size = strcspn(p, ".");
-        const struct pp_pair *pair = find_pair_sized(node, p, size);
+        const struct pp_pair *pair =
+            p == dotted ? find_first(doc, p, size) : find_pair_sized(node, p, size);
         node = pair != NULL ? pair->value : NULL;
         if (p[size] == '\0') {
             break;

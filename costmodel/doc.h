@@ -16,7 +16,12 @@
 
 #include "costmodel/base.h"
 
-enum { PP_DOC_MAX_BYTES = 4 * 1024 * 1024, PP_DOC_MAX_DEPTH = 64, PP_DOC_MAX_NODES = 1 << 18 };
+enum {
+    PP_DOC_MAX_BYTES = 4 * 1024 * 1024,
+    PP_DOC_MAX_DEPTH = 64,
+    PP_DOC_MAX_NODES = 1 << 18,
+    PP_DOC_MAX_REDIRECTS = 2,
+};
 
 struct pp_doc;  /* owns text and tree */
 struct pp_node; /* a place in a document; lives as long as the document */
@@ -59,6 +64,13 @@ struct pp_node *pp_doc_find(const struct pp_doc *doc, const char *dotted);
  */
 enum pp_status pp_doc_set(struct pp_doc *doc, const char *dotted, const char *value,
                           struct pp_err *err);
+
+/**
+ * From now on pp_doc_find reads `to` where a path begins with `from`: so a recipe's teacher_*
+ * sections are read by the rules of the plain ones. At most PP_DOC_MAX_REDIRECTS; strings must
+ * outlive `doc`.
+ */
+void pp_doc_redirect(struct pp_doc *doc, const char *from, const char *to);
 
 enum pp_node_kind pp_node_kind(const struct pp_node *node);
 /** "null", "a boolean", "an integer", ... for messages. */

@@ -54,6 +54,10 @@ struct pp_doc {
     size_t size;
     struct pp_node *root;
     struct pp_doc_chunk *chunks;
+    struct pp_doc_redirect {
+        const char *from, *to;
+    } redirects[PP_DOC_MAX_REDIRECTS];
+    int32_t redirect_count;
 };
 
 /** Zeroed memory that lives as long as the document; NULL if there is none. */

@@ -17,11 +17,29 @@ void pp_recipe_destroy(struct pp_recipe *recipe) {
     free(recipe);
 }
 
+static bool is_pipelined(const struct pp_doc *doc, const char *pp_size_key) {
+    const struct pp_node *node = pp_field_find(doc, pp_size_key);
+    int64_t pp_size = 1;
+    return node != NULL && pp_node_get_int(node, &pp_size) && pp_size > 1;
+}
+
+/* In knowledge distillation the teacher may be the only model that is pipelined: then its sections
+ * are the ones to plan. */
+static void choose_sections(struct pp_recipe *r) {
+    r->plans_teacher = !is_pipelined(r->doc, "distributed.pp_size") &&
+                       is_pipelined(r->doc, "teacher_distributed.pp_size");
+    if (r->plans_teacher) {
+        pp_doc_redirect(r->doc, "distributed", "teacher_distributed");
+        pp_doc_redirect(r->doc, "model", "teacher_model");
+    }
+}
+
 static enum pp_status resolve(struct pp_recipe *r, struct pp_err *err) {
     const struct pp_node *root = pp_doc_root(r->doc);
     if (pp_node_kind(root) != PP_NODE_MAPPING) {
         return pp_field_type_error(r->doc, root, "the recipe", "a mapping", err);
     }
+    choose_sections(r);
     PP_TRY(pp_recipe_read_training(r, err)); /* before the precision policy, which may refer to the
                                                 model's dtype */
     PP_TRY(pp_recipe_read_distributed(r, err));

@@ -75,6 +75,8 @@ struct pp_recipe {
     struct pp_doc *doc;                 /* owned; the verbatim text is pp_doc_text(doc) */
     struct pp_pipeline_config pipeline; /* with pp_size 1, where Automodel ignores the block: as
                                            written if it is legal, else the defaults */
+    bool plans_teacher;                 /* only the distillation teacher is pipelined: distributed.*
+                                           and model.* stand for teacher_distributed.*, teacher_model.* */
     bool has_pipeline_block;            /* distributed.pipeline is there and not null */
 
     /* distributed.* */

@@ -39,6 +39,11 @@ static bool autopipeline(const struct pp_recipe *r, struct pp_lint *lint) {
 }
 
 static bool teacher(const struct pp_recipe *r, struct pp_lint *lint) {
+    if (r->plans_teacher) {
+        return say(lint,
+                   "only the teacher is pipelined, so its pipeline is planned; a teacher runs "
+                   "forward only, but times and memory here are those of training");
+    }
     return is_given(r, "teacher_distributed.pipeline") &&
            say(lint, "the teacher's pipeline is not planned, only that of the model in training");
 }
@@ -199,7 +204,7 @@ struct lint_rule {
 static const struct lint_rule rules[] = {
     {"W_PP_DISABLED", PP_LINT_WARNING, true, PIPELINE, pp_disabled},
     {"W_AUTOPIPELINE", PP_LINT_WARNING, true, "autopipeline", autopipeline},
-    {"W_TEACHER", PP_LINT_INFO, true, "teacher_distributed.pipeline", teacher},
+    {"W_TEACHER", PP_LINT_WARNING, true, "teacher_distributed.pipeline", teacher},
     {"W_DUALPIPEV_PLACEMENT", PP_LINT_ERROR, false, PIPELINE ".pp_schedule", dualpipev_placement},
     {"W_V_LOSS", PP_LINT_WARNING, false, PIPELINE ".pp_schedule", v_loss},
     {"W_CSV_NAME", PP_LINT_WARNING, false, PIPELINE ".pp_schedule_csv", csv_name},

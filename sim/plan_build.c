@@ -16,8 +16,7 @@ int64_t pp_plan_global_batch(const struct pp_recipe *recipe, int64_t dp_size) {
 
 static bool dp_is_legal(const struct pp_recipe *r, int64_t dp) {
     int64_t peers = dp * r->cp_size * r->tp_size;
-    return peers % r->ep_size == 0 &&
-           (r->dp_replicate_size == 0 || dp % r->dp_replicate_size == 0);
+    return peers % r->ep_size == 0 && (r->dp_replicate_size == 0 || dp % r->dp_replicate_size == 0);
 }
 
 static bool batch_divides(const struct pp_recipe *r, int64_t dp) {
@@ -28,8 +27,7 @@ enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu
                                     struct pp_err *err) {
     int64_t replica = (int64_t)recipe->pp_size * recipe->tp_size * recipe->cp_size;
     int64_t nodes_gpus = (int64_t)recipe->node_count * 8;
-    if (nodes_gpus > 0 && nodes_gpus % replica == 0 &&
-        dp_is_legal(recipe, nodes_gpus / replica)) {
+    if (nodes_gpus > 0 && nodes_gpus % replica == 0 && dp_is_legal(recipe, nodes_gpus / replica)) {
         *gpu_count_p = nodes_gpus;
         return PP_OK;
     }
@@ -153,10 +151,9 @@ static void hint_split(const struct pp_split_request *req, struct pp_err *err) {
                               f->layers_per_stage);
     }
     if (f->sets_round) {
-        n += (size_t)snprintf(
-            text + n, sizeof text - n,
-            " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=%s",
-            pp_round_name(f->round));
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=%s",
+                              pp_round_name(f->round));
     }
     if (f->sets_pp) {
         n += (size_t)snprintf(text + n, sizeof text - n, " --set distributed.pp_size=%d",

@@ -2,8 +2,24 @@
 #include "sim/plan.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define PIPELINE "distributed.pipeline."
+
+/* Passes keys on; those of a distillation teacher stand in sections of their own. */
+struct naming {
+    pp_override_visit *visit;
+    void *context;
+    bool teacher;
+};
+
+static void name_key(void *context, const char *key, const char *value) {
+    const struct naming *n = context;
+    char name[128];
+    bool renamed = n->teacher && strncmp(key, "distributed.", strlen("distributed.")) == 0;
+    snprintf(name, sizeof name, "%s%s", renamed ? "teacher_" : "", key);
+    n->visit(n->context, name, value);
+}
 
 static void visit_int(pp_override_visit *visit, void *context, const char *key, int64_t value) {
     char text[24];
@@ -37,8 +53,8 @@ static void visit_split(const struct pp_recipe *r, const struct pp_plan_config *
     }
 }
 
-void pp_plan_overrides(const struct pp_recipe *recipe, const struct pp_plan_config *config,
-                       pp_override_visit *visit, void *context) {
+static void visit_all(const struct pp_recipe *recipe, const struct pp_plan_config *config,
+                      pp_override_visit *visit, void *context) {
     if (config->pp_size != recipe->pp_size) {
         visit_int(visit, context, "distributed.pp_size", config->pp_size);
     }
@@ -55,4 +71,10 @@ void pp_plan_overrides(const struct pp_recipe *recipe, const struct pp_plan_conf
     if (config->local_batch_size != recipe->local_batch_size) {
         visit_int(visit, context, "step_scheduler.local_batch_size", config->local_batch_size);
     }
+}
+
+void pp_plan_overrides(const struct pp_recipe *recipe, const struct pp_plan_config *config,
+                       pp_override_visit *visit, void *context) {
+    struct naming naming = {.visit = visit, .context = context, .teacher = recipe->plans_teacher};
+    visit_all(recipe, config, name_key, &naming);
 }

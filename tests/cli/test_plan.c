@@ -171,9 +171,8 @@ Test(plan, a_recipe_with_its_own_csv_runs_that_order) {
     json_decref(document);
     ran_free(&r);
     expect_code(&s, "\"$P\" report --db p.db --out pictures >/dev/null", 0, "");
-    expect_code(&s,
-                "\"$P\" " PLAN " --set distributed.pipeline.pp_schedule_csv=o.csv >/dev/null", 3,
-                "E_CSV");
+    expect_code(&s, "\"$P\" " PLAN " --set distributed.pipeline.pp_schedule_csv=o.csv >/dev/null",
+                3, "E_CSV");
     remove_scratch(&s);
 }
 
@@ -212,8 +211,7 @@ Test(plan, bad_input_gets_one_clear_line_and_exit_code_3) {
         struct pp_text all = {0};
         cr_assert_not_null(error, "%s", bad[i].args);
         cr_assert(strncmp(string_of(error, "code"), bad[i].code, strlen(bad[i].code)) == 0,
-                  "%s: %s %s", bad[i].args, string_of(error, "code"),
-                  string_of(error, "message"));
+                  "%s: %s %s", bad[i].args, string_of(error, "code"), string_of(error, "message"));
         pp_text_printf(&all, "%s; %s", string_of(error, "message"), string_of(error, "hint"));
         cr_assert(strstr(all.bytes, bad[i].words) != NULL, "%s: \"%s\" lacks \"%s\"", bad[i].args,
                   all.bytes, bad[i].words);
@@ -303,8 +301,8 @@ Test(plan, an_environment_that_lacks_something_is_exit_code_4) {
     remove_scratch(&s);
 }
 
-/* Ctrl-C in the middle: 130, and the database holds whole runs only. The signal comes at a different
- * moment each time; whichever it hits, nothing is half stored. */
+/* Ctrl-C in the middle: 130, and the database holds whole runs only. The signal comes at a
+ * different moment each time; whichever it hits, nothing is half stored. */
 Test(plan, ctrl_c_leaves_whole_runs_only) {
     struct scratch s = make_scratch();
     char db[128];

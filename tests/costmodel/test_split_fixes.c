@@ -211,18 +211,18 @@ static void expect(struct pp_split_request r, const char *wanted) {
 }
 
 Test(split_fixes, examples) {
-    expect((struct pp_split_request){28, 4, 6, true, PP_ROUND_NONE, PP_KIND_SINGLE},
+    expect((struct pp_split_request){28, 4, 6, true, PP_ROUND_NONE, PP_KIND_SINGLE, PP_PLACE_LOOP},
            "rounding down; pp_size 5; layers_per_stage 7");
-    expect((struct pp_split_request){32, 4, 7, true, PP_ROUND_NONE, PP_KIND_MULTI},
+    expect((struct pp_split_request){32, 4, 7, true, PP_ROUND_NONE, PP_KIND_MULTI, PP_PLACE_LOOP},
            "rounding up; pp_size 1; layers_per_stage 4");
-    expect((struct pp_split_request){12, 8, 0, false, PP_ROUND_NONE, PP_KIND_MULTI},
+    expect((struct pp_split_request){12, 8, 0, false, PP_ROUND_NONE, PP_KIND_MULTI, PP_PLACE_LOOP},
            "pp_size 6; a single-stage schedule");
-    expect((struct pp_split_request){32, 4, 0, true, PP_ROUND_NONE, PP_KIND_MULTI},
+    expect((struct pp_split_request){32, 4, 0, true, PP_ROUND_NONE, PP_KIND_MULTI, PP_PLACE_LOOP},
            "layers_per_stage 1; layers_per_stage 3, rounding up; layers_per_stage 3, rounding "
            "down; layers_per_stage 3, pp_size 1; layers_per_stage 8, a single-stage schedule");
-    expect((struct pp_split_request){32, 4, 8, true, PP_ROUND_COUNT, PP_KIND_SINGLE},
+    expect((struct pp_split_request){32, 4, 8, true, PP_ROUND_COUNT, PP_KIND_SINGLE, PP_PLACE_LOOP},
            "rounding up; rounding down");
-    expect((struct pp_split_request){1, 8, 3, true, PP_ROUND_NONE, PP_KIND_MULTI},
+    expect((struct pp_split_request){1, 8, 3, true, PP_ROUND_NONE, PP_KIND_MULTI, PP_PLACE_LOOP},
            "pp_size 1, a single-stage schedule");
 }
 
