@@ -128,7 +128,8 @@ Test(plan, more_memory_lets_more_fit_and_never_makes_the_best_slower) {
     bed_deinit(&b);
 }
 
-/* A setting that breaks the recipe, and what is said of it. Legal changes are listed all the same. */
+/* A setting that breaks the recipe, and what is said of it. Legal changes are listed all the same.
+ */
 static const struct {
     const char *setting[3];
     enum pp_status status;
@@ -225,11 +226,48 @@ Test(plan, a_stop_request_ends_the_search) {
     bed_deinit(&b);
 }
 
-/* The first stage computes no input gradient in PyTorch: its I is empty and its W is the backward. */
+static bool has_lint(const struct pp_plan_set *set, const char *code) {
+    for (int32_t i = 0; i < set->lint_count; i++) {
+        if (strcmp(set->lints[i].code, code) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(plan, remarks_come_where_they_belong) {
+    static const struct {
+        const char *setting[3];
+        const char *code;
+    } cases[] = {
+        {{"distributed.pipeline.layers_per_stage", "4", NULL}, NULL},
+        {{"distributed.pipeline.layers_per_stage", "2", NULL}, "W_LAYERS_PER_STAGE"},
+        {{"dataset.seq_len", "none", NULL}, "W_SEQ_LEN_ASSUMED"},
+        {{"distributed.pipeline.scale_grads_in_schedule", "true", NULL}, "W_SCALE_GRADS_FLUSHES"},
+    };
+    static const char *const all[] = {"W_LAYERS_PER_STAGE", "W_SEQ_LEN_ASSUMED",
+                                      "W_SCALE_GRADS_FLUSHES"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *settings[5] = {"distributed.pipeline.layers_per_stage", "4",
+                                   cases[i].setting[0], cases[i].setting[1], NULL};
+        struct bed b;
+        bed_init(&b, deepseek_recipe, settings);
+        struct pp_plan_set *set = bed_search(&b);
+        for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+            bool wanted = cases[i].code != NULL && strcmp(cases[i].code, all[k]) == 0;
+            cr_assert_eq(has_lint(set, all[k]), wanted, "%s with %s", all[k], cases[i].setting[0]);
+        }
+        pp_plan_set_destroy(set);
+        bed_deinit(&b);
+    }
+}
+
+/* The first stage computes no input gradient in PyTorch: its I is empty and its W is the backward.
+ */
 Test(plan, a_split_backward_has_an_empty_i_on_the_first_stage) {
     struct bed b;
-    static const char *const settings[] = {
-        "distributed.pipeline.pp_schedule", "InterleavedZeroBubble", NULL};
+    static const char *const settings[] = {"distributed.pipeline.pp_schedule",
+                                           "InterleavedZeroBubble", NULL};
     bed_init(&b, deepseek_recipe, settings);
     struct pp_plan_set *set = bed_search(&b);
     const struct pp_sched *sched = NULL;
