@@ -17,6 +17,7 @@
 struct pp_gantt {
     const char *title;            /* "as it is: Interleaved1F1B ..., step 12.3 s" */
     const struct pp_trace *trace; /* one flush */
+    int32_t flush_count;          /* flushes to draw, one after the other; 0 = 1 */
 };
 
 /** Memory over time, one line a rank. */
