@@ -28,18 +28,21 @@ static int32_t distance(const char *a, const char *b) {
     return row[m];
 }
 
-static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg,
+/* @param size  of the flag's name in `arg`, before any '=' */
+static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg, size_t size,
                                    struct pp_err *err) {
+    char name[64];
+    pp_copy(name, size < sizeof name ? size + 1 : sizeof name, arg);
     const char *nearest = NULL;
     int32_t best = 4; /* further away is no typing mistake */
     for (int32_t i = 0; i < usage->option_count; i++) {
-        int32_t d = distance(arg, usage->options[i].name);
+        int32_t d = distance(name, usage->options[i].name);
         if (d < best) {
             best = d;
             nearest = usage->options[i].name;
         }
     }
-    pp_fail(err, PP_E_USAGE, "unknown flag %.60s", arg);
+    pp_fail(err, PP_E_USAGE, "unknown flag %s", name);
     return nearest != NULL ? pp_hint(err, "did you mean %s?", nearest)
                            : pp_hint(err, "usage: %s", usage->synopsis);
 }
@@ -106,7 +109,7 @@ static enum pp_status take_flag(const struct pp_usage *usage, int argc, char **a
     size_t size = equals == NULL ? strlen(arg) : (size_t)(equals - arg);
     const struct pp_option *o = find_option(usage, arg, size);
     if (o == NULL) {
-        return unknown_flag(usage, arg, err);
+        return unknown_flag(usage, arg, size, err);
     }
     const char *value = equals == NULL ? NULL : equals + 1;
     if (o->kind == PP_OPT_FLAG && value != NULL) {
