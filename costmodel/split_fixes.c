@@ -14,6 +14,11 @@ enum { ENOUGH_FIXES = 3 };
    most twice 53. */
 enum { MAX_CANDIDATES = 128 };
 
+/* What one search for the nearest fix may try. Where changing pp alone works, thousands of changes
+   of both pp and layers are tried in vain, each holding a change too many; the nearest fix that is
+   none of these is found much earlier. */
+enum { MAX_TRIES = 1 << 16 };
+
 struct candidate {
     struct pp_split_fix fix;
     unsigned mask;
@@ -22,6 +27,8 @@ struct candidate {
 
 struct search {
     const struct pp_split_request *req;
+    bool thorough;       /* no limit on tries: nothing was found within it */
+    int32_t tries;       /* of the present search for one fix */
     int64_t layers_from; /* what a change of layers per stage is measured from */
     int32_t count;
     struct candidate found[MAX_CANDIDATES];
@@ -108,9 +115,12 @@ static void pp_window(const struct pp_split_request *r, int32_t *low_p, int32_t 
     }
 }
 
+static bool may_try(struct search *s) {
+    return s->thorough || s->tries++ < MAX_TRIES;
+}
+
 /* Sets the pp size nearest to the request's in one direction (where the mask has pp). */
-static bool find_pp(const struct search *s, struct pp_split_fix *fix, unsigned mask,
-                    int32_t direction) {
+static bool find_pp(struct search *s, struct pp_split_fix *fix, unsigned mask, int32_t direction) {
     if ((mask & SET_PP) == 0) {
         return works_only_whole(s->req, fix, mask);
     }
@@ -124,7 +134,7 @@ static bool find_pp(const struct search *s, struct pp_split_fix *fix, unsigned m
     } else if (direction > 0 && pp < low) {
         pp = low;
     }
-    for (; pp >= low && pp <= high; pp += direction) {
+    for (; pp >= low && pp <= high && may_try(s); pp += direction) {
         fix->pp_size = (int32_t)pp;
         if (works_only_whole(s->req, fix, mask)) {
             return true;
@@ -176,6 +186,7 @@ struct wanted {
 static void find(struct search *s, const struct wanted *wanted, int32_t layers_direction,
                  int32_t pp_direction) {
     unsigned mask = wanted->mask;
+    s->tries = 0;
     struct pp_split_fix fix = {
         .sets_layers_per_stage = (mask & SET_LAYERS) != 0,
         .sets_round = (mask & SET_ROUND) != 0,
@@ -264,18 +275,26 @@ static void sort(struct search *s) {
     }
 }
 
+static void find_all(struct search *s) {
+    for (int32_t level = 1; level <= 4 && s->count < ENOUGH_FIXES; level++) {
+        for (unsigned mask = 1; mask < MASK_COUNT; mask++) {
+            if (bit_count(mask) == level) {
+                find_mask(s, mask);
+            }
+        }
+    }
+}
+
 int32_t pp_split_fixes(const struct pp_split_request *req, struct pp_split_fix *fixes) {
     if (req->layer_count < 1 || req->layer_count > PP_MAX_LAYERS ||
         works(req, &(struct pp_split_fix){0}, 0)) {
         return 0;
     }
     struct search s = {.req = req, .layers_from = implied_layers(req)};
-    for (int32_t level = 1; level <= 4 && s.count < ENOUGH_FIXES; level++) {
-        for (unsigned mask = 1; mask < MASK_COUNT; mask++) {
-            if (bit_count(mask) == level) {
-                find_mask(&s, mask);
-            }
-        }
+    find_all(&s);
+    if (s.count == 0) {
+        s.thorough = true;
+        find_all(&s);
     }
     sort(&s);
     int32_t n = s.count < PP_SPLIT_MAX_FIXES ? s.count : PP_SPLIT_MAX_FIXES;

@@ -116,7 +116,8 @@ static enum pp_status take_flag(const struct pp_usage *usage, int argc, char **a
         return pp_fail(err, PP_E_USAGE, "%s takes no value, found \"%.60s\"", o->name, value);
     }
     if (o->kind != PP_OPT_FLAG && value == NULL) {
-        if (*at_p + 1 >= argc) {
+        bool missing = *at_p + 1 >= argc || strncmp(argv[*at_p + 1], "--", 2) == 0;
+        if (missing) { /* no value of ours begins with two dashes */
             pp_fail(err, PP_E_USAGE, "%s needs a value: %s", o->name, o->what);
             return pp_hint(err, "usage: %s", usage->synopsis);
         }
