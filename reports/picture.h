@@ -38,7 +38,7 @@ struct pp_pareto_point {
 /**
  * @param dir  must exist
  * @return PP_OK, PP_E_ENV (no gnuplot, or it failed: its message), PP_E_IO, PP_E_NOMEM,
- *         PP_E_INTERRUPTED (gnuplot was interrupted)
+ *         PP_E_INTERRUPTED (gnuplot was interrupted), PP_E_ARG (nothing to draw)
  */
 enum pp_status pp_picture_gantt(const struct pp_gantt *charts, int32_t chart_count, const char *dir,
                                 struct pp_err *err);
