@@ -129,6 +129,16 @@ bool pp_copy(char *dst, size_t size, const char *src);
  */
 void pp_sha256_hex(const void *data, size_t size, char hex[65]);
 
+/** The same in pieces: begin, add any number of times, end. */
+struct pp_sha256 {
+    uint32_t state[8];
+    uint64_t size;           /* bytes added */
+    unsigned char block[64]; /* the last size % 64 of them */
+};
+void pp_sha256_begin(struct pp_sha256 *h);
+void pp_sha256_add(struct pp_sha256 *h, const void *data, size_t size);
+void pp_sha256_end(struct pp_sha256 *h, char hex[65]);
+
 /** A byte string that grows. Zero-initialised is empty; free with pp_text_free. */
 struct pp_text {
     char *bytes; /* zero-terminated once anything was added; NULL before */

@@ -19,57 +19,92 @@ static uint32_t rotate(uint32_t x, int n) {
     return x >> n | x << (32 - n);
 }
 
+static uint32_t read_word(const unsigned char *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* One round. Instead of moving the eight working variables, the caller names them one further. */
+#define ROUND(a, b, c, d, e, f, g, h, t)                                                           \
+    do {                                                                                           \
+        uint32_t t1 = (h) + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +                       \
+                      ((g) ^ ((e) & ((f) ^ (g)))) + round_constant[t] + w[t];                      \
+        (d) += t1;                                                                                 \
+        (h) = t1 + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +                                \
+              (((a) & (b)) | ((c) & ((a) | (b))));                                                 \
+    } while (0)
+
 static void compress(uint32_t state[8], const unsigned char block[64]) {
     uint32_t w[64];
     for (int t = 0; t < 16; t++) {
-        w[t] = (uint32_t)block[4 * t] << 24 | (uint32_t)block[4 * t + 1] << 16 |
-               (uint32_t)block[4 * t + 2] << 8 | block[4 * t + 3];
+        w[t] = read_word(block + 4 * t);
     }
     for (int t = 16; t < 64; t++) {
         uint32_t s0 = rotate(w[t - 15], 7) ^ rotate(w[t - 15], 18) ^ w[t - 15] >> 3;
         uint32_t s1 = rotate(w[t - 2], 17) ^ rotate(w[t - 2], 19) ^ w[t - 2] >> 10;
         w[t] = w[t - 16] + s0 + w[t - 7] + s1;
     }
-    uint32_t v[8];
-    memcpy(v, state, sizeof v);
-    for (int t = 0; t < 64; t++) {
-        uint32_t sum1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
-        uint32_t choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        uint32_t t1 = v[7] + sum1 + choose + round_constant[t] + w[t];
-        uint32_t sum0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
-        uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-        memmove(v + 1, v, 7 * sizeof v[0]);
-        v[4] += t1;
-        v[0] = t1 + sum0 + majority;
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+    for (int t = 0; t < 64; t += 8) {
+        ROUND(a, b, c, d, e, f, g, h, t);
+        ROUND(h, a, b, c, d, e, f, g, t + 1);
+        ROUND(g, h, a, b, c, d, e, f, t + 2);
+        ROUND(f, g, h, a, b, c, d, e, t + 3);
+        ROUND(e, f, g, h, a, b, c, d, t + 4);
+        ROUND(d, e, f, g, h, a, b, c, t + 5);
+        ROUND(c, d, e, f, g, h, a, b, t + 6);
+        ROUND(b, c, d, e, f, g, h, a, t + 7);
     }
+    const uint32_t v[8] = {a, b, c, d, e, f, g, h};
     for (int i = 0; i < 8; i++) {
         state[i] += v[i];
     }
 }
 
-void pp_sha256_hex(const void *data, size_t size, char hex[65]) {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+void pp_sha256_begin(struct pp_sha256 *h) {
+    static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    h->size = 0;
+    memcpy(h->state, initial, sizeof initial);
+}
+
+void pp_sha256_add(struct pp_sha256 *h, const void *data, size_t size) {
     const unsigned char *bytes = data;
-    size_t whole = size / 64 * 64;
-    for (size_t at = 0; at < whole; at += 64) {
-        compress(state, bytes + at);
+    size_t used = (size_t)(h->size % sizeof h->block);
+    h->size += size;
+    if (used > 0 && size >= sizeof h->block - used) {
+        size_t fill = sizeof h->block - used;
+        memcpy(h->block + used, bytes, fill);
+        compress(h->state, h->block);
+        bytes += fill;
+        size -= fill;
+        used = 0;
     }
-    unsigned char tail[128] = {0};
-    size_t rest = size - whole;
-    if (rest > 0) {
-        memcpy(tail, bytes + whole, rest);
+    for (; size >= sizeof h->block; size -= sizeof h->block, bytes += sizeof h->block) {
+        compress(h->state, bytes); /* only with an empty block: a full one was handled above */
     }
-    tail[rest] = 0x80;
-    size_t tail_size = rest < 56 ? 64 : 128;
-    uint64_t bit_count = (uint64_t)size * 8;
+    if (size > 0) {
+        memcpy(h->block + used, bytes, size);
+    }
+}
+
+void pp_sha256_end(struct pp_sha256 *h, char hex[65]) {
+    unsigned char tail[72] = {0x80}; /* a one bit, zeros, the length in bits */
+    uint64_t bit_count = h->size * 8;
+    size_t used = (size_t)(h->size % sizeof h->block);
+    size_t pad = used < 56 ? 56 - used : 120 - used;
     for (int i = 0; i < 8; i++) {
-        tail[tail_size - 1 - (size_t)i] = (unsigned char)(bit_count >> (8 * i));
+        tail[pad + (size_t)i] = (unsigned char)(bit_count >> (56 - 8 * i));
     }
-    for (size_t at = 0; at < tail_size; at += 64) {
-        compress(state, tail + at);
-    }
+    pp_sha256_add(h, tail, pad + 8);
     for (int i = 0; i < 8; i++) {
-        snprintf(hex + 8 * i, 9, "%08x", (unsigned)state[i]);
+        snprintf(hex + 8 * i, 9, "%08x", (unsigned)h->state[i]);
     }
+}
+
+void pp_sha256_hex(const void *data, size_t size, char hex[65]) {
+    struct pp_sha256 h;
+    pp_sha256_begin(&h);
+    pp_sha256_add(&h, data, size);
+    pp_sha256_end(&h, hex);
 }

@@ -14,22 +14,20 @@ enum { ENOUGH_FIXES = 3 };
    most twice 53. */
 enum { MAX_CANDIDATES = 128 };
 
-/* What one search for the nearest fix may try. Where changing pp alone works, thousands of changes
-   of both pp and layers are tried in vain, each holding a change too many; the nearest fix that is
-   none of these is found much earlier. */
-enum { MAX_TRIES = 1 << 16 };
-
 struct candidate {
     struct pp_split_fix fix;
     unsigned mask;
     int64_t layers_distance, pp_distance;
 };
 
+/* Trials of one search: ends the search for absurd sizes after some 50 ms. A thousand layers need
+   at most a million and a half. */
+enum { MAX_TRIALS = 4000000 };
+
 struct search {
     const struct pp_split_request *req;
-    bool thorough;       /* no limit on tries: nothing was found within it */
-    int32_t tries;       /* of the present search for one fix */
     int64_t layers_from; /* what a change of layers per stage is measured from */
+    int32_t trials_left;
     int32_t count;
     struct candidate found[MAX_CANDIDATES];
 };
@@ -84,13 +82,17 @@ static bool works(const struct pp_split_request *req, const struct pp_split_fix 
 }
 
 /* Works, and would not if any of its changes were left out. */
-static bool works_only_whole(const struct pp_split_request *req, const struct pp_split_fix *fix,
-                             unsigned mask) {
-    if (!works(req, fix, mask)) {
+static bool works_only_whole(struct search *s, const struct pp_split_fix *fix, unsigned mask) {
+    if (s->trials_left < MASK_COUNT) {
+        return false;
+    }
+    s->trials_left--;
+    if (!works(s->req, fix, mask)) {
         return false;
     }
     for (unsigned part = (mask - 1) & mask; part != 0; part = (part - 1) & mask) {
-        if (works(req, fix, part)) {
+        s->trials_left--;
+        if (works(s->req, fix, part)) {
             return false;
         }
     }
@@ -115,14 +117,10 @@ static void pp_window(const struct pp_split_request *r, int32_t *low_p, int32_t 
     }
 }
 
-static bool may_try(struct search *s) {
-    return s->thorough || s->tries++ < MAX_TRIES;
-}
-
 /* Sets the pp size nearest to the request's in one direction (where the mask has pp). */
 static bool find_pp(struct search *s, struct pp_split_fix *fix, unsigned mask, int32_t direction) {
     if ((mask & SET_PP) == 0) {
-        return works_only_whole(s->req, fix, mask);
+        return works_only_whole(s, fix, mask);
     }
     struct pp_split_request r = changed(s->req, fix, mask & ~(unsigned)SET_PP);
     int32_t low;
@@ -134,9 +132,9 @@ static bool find_pp(struct search *s, struct pp_split_fix *fix, unsigned mask, i
     } else if (direction > 0 && pp < low) {
         pp = low;
     }
-    for (; pp >= low && pp <= high && may_try(s); pp += direction) {
+    for (; pp >= low && pp <= high && s->trials_left >= MASK_COUNT; pp += direction) {
         fix->pp_size = (int32_t)pp;
-        if (works_only_whole(s->req, fix, mask)) {
+        if (works_only_whole(s, fix, mask)) {
             return true;
         }
     }
@@ -186,7 +184,6 @@ struct wanted {
 static void find(struct search *s, const struct wanted *wanted, int32_t layers_direction,
                  int32_t pp_direction) {
     unsigned mask = wanted->mask;
-    s->tries = 0;
     struct pp_split_fix fix = {
         .sets_layers_per_stage = (mask & SET_LAYERS) != 0,
         .sets_round = (mask & SET_ROUND) != 0,
@@ -275,14 +272,24 @@ static void sort(struct search *s) {
     }
 }
 
-static void find_all(struct search *s) {
-    for (int32_t level = 1; level <= 4 && s->count < ENOUGH_FIXES; level++) {
-        for (unsigned mask = 1; mask < MASK_COUNT; mask++) {
-            if (bit_count(mask) == level) {
-                find_mask(s, mask);
-            }
+/* One that always works, for sizes so absurd that the search ended empty. */
+static void add_last_resort(struct search *s) {
+    const struct pp_split_request *req = s->req;
+    struct pp_split_fix fix = {.layers_per_stage = req->layer_count,
+                               .round = PP_ROUND_UP,
+                               .pp_size = 1,
+                               .kind = PP_KIND_SINGLE};
+    unsigned mask = SET_LAYERS | SET_ROUND | SET_PP | SET_KIND;
+    for (unsigned bit = SET_KIND; bit != 0; bit >>= 1) {
+        if (works(req, &fix, mask & ~bit)) {
+            mask &= ~bit;
         }
     }
+    fix.sets_layers_per_stage = (mask & SET_LAYERS) != 0;
+    fix.sets_round = (mask & SET_ROUND) != 0;
+    fix.sets_pp = (mask & SET_PP) != 0;
+    fix.sets_schedule = (mask & SET_KIND) != 0;
+    add(s, &fix, mask);
 }
 
 int32_t pp_split_fixes(const struct pp_split_request *req, struct pp_split_fix *fixes) {
@@ -290,11 +297,16 @@ int32_t pp_split_fixes(const struct pp_split_request *req, struct pp_split_fix *
         works(req, &(struct pp_split_fix){0}, 0)) {
         return 0;
     }
-    struct search s = {.req = req, .layers_from = implied_layers(req)};
-    find_all(&s);
+    struct search s = {.req = req, .layers_from = implied_layers(req), .trials_left = MAX_TRIALS};
+    for (int32_t level = 1; level <= 4 && s.count < ENOUGH_FIXES; level++) {
+        for (unsigned mask = 1; mask < MASK_COUNT; mask++) {
+            if (bit_count(mask) == level) {
+                find_mask(&s, mask);
+            }
+        }
+    }
     if (s.count == 0) {
-        s.thorough = true;
-        find_all(&s);
+        add_last_resort(&s);
     }
     sort(&s);
     int32_t n = s.count < PP_SPLIT_MAX_FIXES ? s.count : PP_SPLIT_MAX_FIXES;

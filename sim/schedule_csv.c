@@ -1,14 +1,19 @@
 #include "sim/schedule_csv.h"
 
-/* Gathers small pieces before they go to the text: a cell is only some bytes long. */
+/* Gathers small pieces before they go to the text or the hash: a cell is only some bytes long. */
 struct writer {
-    struct pp_text *out;
+    struct pp_text *out;    /* NULL: to the hash */
+    struct pp_sha256 *hash; /* NULL: to the text */
     size_t used;
     char bytes[4096];
 };
 
 static void flush(struct writer *w) {
-    pp_text_add(w->out, w->bytes, w->used);
+    if (w->out != NULL) {
+        pp_text_add(w->out, w->bytes, w->used);
+    } else {
+        pp_sha256_add(w->hash, w->bytes, w->used);
+    }
     w->used = 0;
 }
 
@@ -61,13 +66,25 @@ static void put_row(struct writer *w, const struct pp_sched *s, int32_t rank) {
     put(w, '\n');
 }
 
+static void put_rows(struct writer *w, const struct pp_sched *s) {
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        put_row(w, s, rank);
+    }
+    flush(w);
+}
+
 enum pp_status pp_sched_csv_write(const struct pp_sched *s, struct pp_text *out,
                                   struct pp_err *err) {
     PP_ASSERT(s->sealed);
     struct writer w = {.out = out};
-    for (int32_t rank = 0; rank < s->rank_count; rank++) {
-        put_row(&w, s, rank);
-    }
-    flush(&w);
+    put_rows(&w, s);
     return out->failed ? pp_fail(err, PP_E_NOMEM, "out of memory writing the schedule") : PP_OK;
+}
+
+void pp_sched_csv_hash(const struct pp_sched *s, char hex[65]) {
+    struct pp_sha256 hash;
+    pp_sha256_begin(&hash);
+    struct writer w = {.hash = &hash};
+    put_rows(&w, s);
+    pp_sha256_end(&hash, hex);
 }

@@ -18,6 +18,9 @@ enum { PP_CSV_MAX_BYTES = 256 * 1024 * 1024 };
 enum pp_status pp_sched_csv_write(const struct pp_sched *s, struct pp_text *out,
                                   struct pp_err *err);
 
+/** SHA-256 of what pp_sched_csv_write writes; rows must be grouped, sealing uses it. */
+void pp_sched_csv_hash(const struct pp_sched *s, char hex[65]);
+
 /** What a file is expected to hold; 0 = take what the file says. */
 struct pp_csv_expect {
     int32_t rank_count, stage_count, microbatch_count;

@@ -56,12 +56,14 @@ static const char action_form[] = "write stage, type, microbatch, such as 2F0 (F
 /* Reads digits from *at_p. @return -1 where there are none, `limit` where the number is larger */
 static int32_t read_number(const char **at_p, const char *end, int32_t limit) {
     const char *at = *at_p;
-    int32_t n = -1;
+    int64_t n = 0;
     for (; at < end && *at >= '0' && *at <= '9'; at++) {
-        n = n < 0 ? *at - '0' : n >= limit / 10 ? limit : n * 10 + (*at - '0');
+        n = n * 10 + (*at - '0');
+        n = n < limit ? n : limit;
     }
+    bool any = at > *at_p;
     *at_p = at;
-    return n > limit ? limit : n;
+    return any ? (int32_t)n : -1;
 }
 
 /* Reads an action's type: the longest name that fits. @return PP_ACTION_TYPE_COUNT if none */

@@ -181,14 +181,7 @@ enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err) {
     PP_ASSERT(!s->sealed);
     PP_TRY(group_by_rank(s, err));
     PP_TRY(check_and_link(s, err));
+    pp_sched_csv_hash(s, s->id);
     s->sealed = true;
-    struct pp_text csv = {0};
-    enum pp_status status = pp_sched_csv_write(s, &csv, err);
-    if (status == PP_OK) {
-        pp_sha256_hex(csv.bytes, csv.size, s->id);
-    } else {
-        s->sealed = false;
-    }
-    pp_text_free(&csv);
-    return status;
+    return PP_OK;
 }

@@ -20,6 +20,27 @@ Test(base, sha256_of_the_standards_examples) {
     free(million);
 }
 
+Test(base, sha256_in_pieces_equals_sha256_of_the_whole) {
+    unsigned char bytes[300];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (unsigned char)(i * 7);
+    }
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        char whole[65];
+        char pieces[65];
+        pp_sha256_hex(bytes, size, whole);
+        for (size_t step = 1; step < 140; step += 23) {
+            struct pp_sha256 h;
+            pp_sha256_begin(&h);
+            for (size_t at = 0; at < size; at += step) {
+                pp_sha256_add(&h, bytes + at, size - at < step ? size - at : step);
+            }
+            pp_sha256_end(&h, pieces);
+            cr_assert_str_eq(pieces, whole, "size %zu in steps of %zu", size, step);
+        }
+    }
+}
+
 Test(base, division_rounds_halves_up) {
     cr_assert_eq(pp_div_round_i64(5, 2), 3);
     cr_assert_eq(pp_div_round_i64(4, 3), 1);

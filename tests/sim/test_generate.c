@@ -36,7 +36,7 @@ Test(generate, every_order_is_pytorchs) {
     cr_assert_geq(rows, 500);
     cr_assert_geq(tally.accepted, 400);
     cr_assert_geq(tally.refused, 50);
-    cr_log_warn("orders: %d equal, %d refused", tally.accepted, tally.refused);
+    cr_log_info("orders: %d equal, %d refused", tally.accepted, tally.refused);
 }
 
 Test(generate, accepts_what_automodel_and_pytorch_accept) {
@@ -106,7 +106,7 @@ Test(generate, files_equal_pytorchs_cell_by_cell) {
     int compared = 0;
     each_row(PP_SHARED_DIR "/golden/torch/index.tsv", compare_case, &compared);
     cr_assert_gt(compared, 300);
-    cr_log_warn("files compared: %d", compared);
+    cr_log_info("files compared: %d", compared);
 }
 
 Test(generate, names_match_in_any_case_and_untrimmed) {

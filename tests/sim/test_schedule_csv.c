@@ -1,0 +1,271 @@
+#include "tests/sim/sim_support.h"
+
+#include <stdio.h>
+
+static const struct pp_csv_expect any = {0};
+static const struct pp_csv_expect two = {.rank_count = 2, .stage_count = 2, .microbatch_count = 2};
+
+/* Reads a text, writes it back and compares; returns whether it was accepted. */
+static bool same_again(const char *label, const char *text, const char *expected,
+                       const struct pp_csv_expect *expect) {
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    if (pp_sched_csv_parse(label, text, strlen(text), expect, &s, &err) != PP_OK) {
+        cr_expect_null(s);
+        cr_log_info("%s: %s", label, err.message);
+        return false;
+    }
+    struct pp_text out = {0};
+    cr_assert_eq(pp_sched_csv_write(s, &out, NULL), PP_OK);
+    cr_expect_str_eq(out.bytes, expected, "%s", label);
+    pp_text_free(&out);
+    pp_sched_destroy(s);
+    return true;
+}
+
+static void custom_row(char *f[MAX_FIELDS], int count, void *context) {
+    int *accepted = context;
+    cr_assert_eq(count, 6);
+    struct pp_text csv = {0};
+    for (const char *at = f[5]; *at != '\0'; at++) {
+        pp_text_add(&csv, *at == '/' ? "\r\n" : at, *at == '/' ? 2 : 1);
+    }
+    pp_text_puts(&csv, "\r\n");
+    struct pp_csv_expect expect = {.rank_count = (int32_t)strtol(f[0], NULL, 10),
+                                   .stage_count = (int32_t)strtol(f[1], NULL, 10),
+                                   .microbatch_count = (int32_t)strtol(f[2], NULL, 10)};
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    enum pp_status status = pp_sched_csv_parse("custom", csv.bytes, csv.size, &expect, &s, &err);
+    pp_text_free(&csv);
+    cr_expect_eq(status, PP_OK, "%s", err.message);
+    if (status != PP_OK) {
+        return;
+    }
+    cr_expect_eq(strncmp(s->id, f[4], 16), 0, "%s, expected %s", s->id, f[4]);
+    char *at = f[3];
+    for (int32_t stage = 0; stage < s->stage_count; stage++) {
+        cr_expect_eq(s->stage_rank[stage], (int32_t)strtol(at, &at, 10));
+        at += *at == ',';
+    }
+    struct pp_eval *e = NULL;
+    cr_expect_eq(pp_eval_create(s, &e, NULL, &err), PP_OK, "%s", err.message);
+    pp_eval_destroy(e);
+    pp_sched_destroy(s);
+    (*accepted)++;
+}
+
+Test(schedule_csv, hand_made_schedules_come_back_byte_for_byte) {
+    int accepted = 0;
+    int rows = each_row(PP_TEST_DIR "/sim/torch_custom.tsv", custom_row, &accepted);
+    cr_assert_eq(accepted, rows);
+    cr_assert_geq(rows, 90);
+}
+
+Test(schedule_csv, accepts_what_spreadsheets_and_editors_do_to_a_file) {
+    const char *plain = "0F0,0F1,0B0,0B1\r\n,1F0,1B0,1F1,1B1\r\n";
+    cr_expect(same_again("plain", plain, plain, &two));
+    cr_expect(same_again("LF", "0F0,0F1,0B0,0B1\n,1F0,1B0,1F1,1B1\n", plain, &two));
+    cr_expect(same_again("no end", "0F0,0F1,0B0,0B1\r\n,1F0,1B0,1F1,1B1", plain, &two));
+    cr_expect(same_again("spaces", "0F0 , 0F1\t,0B0, 0B1\r\n ,1F0,1B0,1F1, 1B1 ", plain, &two));
+    cr_expect(
+        same_again("quotes", "\"0F0\",0F1,0B0,\"0B1\"\r\n\"\",1F0,1B0,1F1,1B1\r\n", plain, &any));
+    cr_expect(same_again("idle at the end", "0F0,0B0,,\n", "0F0,0B0,,\r\n", &any));
+}
+
+Test(schedule_csv, pairs_keep_their_order) {
+    const char *text = "0F0,0F1,0B0,0B1\r\n(1F0;1B0)OVERLAP_F_B,(1F1;1B1)OVERLAP_F_B\r\n";
+    cr_expect(same_again("pairs", text, text, &two));
+    struct pp_err err = {0};
+    struct pp_sched *s = parse_csv(text, &err);
+    cr_assert_not_null(s, "%s", err.message);
+    cr_assert_eq(s->actions[4].pair, 1);
+    cr_assert_eq(s->actions[5].pair, 2);
+    cr_assert_eq(s->actions[4].cell, s->actions[5].cell);
+    cr_assert_eq(s->actions[5].type, PP_B);
+    cr_assert_eq(s->cell_count[1], 2);
+    pp_sched_destroy(s);
+}
+
+/* Text, row and column of the complaint (0: none), and a word of it. */
+struct broken {
+    const char *text;
+    int32_t line, column;
+    const char *word;
+};
+
+static const struct broken broken_files[] = {
+    {"", 0, 0, "rows"},
+    {"\n\n", 1, 0, "no action"},
+    {"0F0,0F1,0B0,0B1\r\n", 1, 0, "1 rows"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,1F1,1B0,1B1\r\n\r\n", 3, 1, "too many"},
+    {"0F0,0F1,0B0,0B1,1F0,1F1,1B0,1B1\r\n\r\n", 2, 0, "no action"},
+    {"0F0,0F1,0B0,0B1,1F0,1F1,1B0,1B1\r\n,\r\n", 2, 0, "no action"},
+    {"0F0;0F1;0B0;0B1\r\n1F0;1F1;1B0;1B1\r\n", 1, 1, "after the microbatch"},
+    {"0f0,0f1,0b0,0b1\r\n1f0,1f1,1b0,1b1\r\n", 1, 1, "not an action"},
+    {"0F0,0F1,0B0,0B1\r\n,1F0,1B0,hello,1B1\r\n", 2, 4, "hello"},
+    {"0F0junk,0F1,0B0,0B1\r\n1F0,1F1,1B0,1B1\r\n", 1, 1, "0F0junk"},
+    {"0F0,0F1,0B0,0B1\r\n1F,1F1,1B0,1B1\r\n", 2, 1, "no microbatch"},
+    {"0F0,0F1,0B0,0B1\r\n,1B0,1F0,1F1,1B1\r\n", 2, 2, "before its forward"},
+    {"0F0,0F1,0B0,0B1\r\n,1F0,1W0,1I0,1F1,1B1\r\n", 2, 3, "before its I"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1,0F1\r\n", 2, 5, "began on rank 0"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,2B1\r\n", 2, 4, "stage out of range"},
+    {"0F0,0F1,0B0,0B1,0F2\r\n1F0,1B0,1F1,1B1\r\n", 1, 5, "microbatch out of range"},
+    {"0F0,0F1,0B0,0B1\r\n,1F0,1B0\r\n", 2, 3, "stage 1, microbatch 1"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,1I0,1F1,1B1\r\n", 2, 4, "1W0"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,1B0,1I0,1W0,1F1,1B1\r\n", 2, 3, "second backward"},
+    {"0F0,0F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 2, "second time"},
+    {"0F0,0F1,0B0,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 4, "second backward"},
+    {"0F0,0F1,0I0,0W0,0W0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 5, "second time"},
+    {"0F0,0SEND_F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 2, "communication"},
+    {"0UNSHARD,0F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 1, "communication"},
+    {"0F0,0F1,0B0,0B1,0REDUCE_GRAD\r\n1F1,1B0,1F2,1B1,1REDUCE_GRAD\r\n", 1, 5, "communication"},
+    {"0F0,0F1,0B0,0B1\r\n(1F0;1B0)F,(1F1;1B1)OVERLAP_F_B\r\n", 2, 1, "not a pair"},
+    {"0F0,0F1,0B0,0B1,()OVERLAP_F_B\r\n1F0,1B0,1F1,1B1\r\n", 1, 5, "not a pair"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,(1F1;1I0)OVERLAP_F_B,(1W0;1B1)OVERLAP_F_B\r\n", 2, 3, "one forward"},
+    {"0F0,0F1,0B0,0B1\r\n(1F0;1B0;1F1)OVERLAP_F_B,1B1\r\n", 2, 1, "not a pair"},
+    {"0F0,0F1,0B0,0B1\r\n(1F0;1B0,1F1,1B1\r\n", 2, 1, "not a pair"},
+    {"1OVERLAP_F_B,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 1, "not an action"},
+    {"\xef\xbb\xbf"
+     "0F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n",
+     1, 1, "byte order mark"},
+    {"0F99999999999999999999,0B0\r\n1F0\r\n", 1, 1, "microbatch out of range"},
+    {"99999999999999999999F0,0B0\r\n1F0\r\n", 1, 1, "stage out of range"},
+    {"0F0,\"0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 2, "closing quote"},
+    {"0F0,\"0F1\"x,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 2, "closing quote"},
+    {"0F0,0F1,0B0,0B1\r1F0,1B0,1F1,1B1\r\n", 1, 4, "carriage return"},
+    {"0F0,0F1,0B0,0B\xc3\xa9\r\n1F0,1B0,1F1,1B1\r\n", 1, 4, "\\xc3"},
+    {"-1F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 1, "not an action"},
+    {"0 F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 1, "not an action"},
+};
+
+Test(schedule_csv, broken_files_are_refused_with_row_column_and_reason) {
+    for (size_t i = 0; i < sizeof broken_files / sizeof broken_files[0]; i++) {
+        const struct broken *b = &broken_files[i];
+        struct pp_sched *s = NULL;
+        struct pp_err err = {0};
+        cr_expect_eq(pp_sched_csv_parse("b.csv", b->text, strlen(b->text), &two, &s, &err),
+                     PP_E_CSV, "file %zu", i);
+        cr_expect_null(s);
+        cr_expect_str_eq(err.file, "b.csv", "file %zu", i);
+        cr_expect(err.line == b->line && err.column == b->column, "file %zu: %d:%d, %s", i,
+                  err.line, err.column, err.message);
+        cr_expect_not_null(strstr(err.message, b->word), "file %zu: %s", i, err.message);
+    }
+}
+
+Test(schedule_csv, a_zero_byte_is_refused) {
+    const char text[] = "0F0,0\0F1,0B0,0B1\r\n";
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_csv_parse("z", text, sizeof text - 1, &any, &s, &err), PP_E_CSV);
+    cr_assert_not_null(strstr(err.message, "zero byte"));
+    cr_assert_eq(err.column, 2);
+}
+
+Test(schedule_csv, counts_that_a_file_only_claims_cost_no_memory) {
+    struct pp_err err = {0};
+    cr_assert_null(parse_csv("0F0,0B0,0F1000000\n", &err));
+    cr_assert_not_null(strstr(err.message, "microbatch 1 is incomplete"), "%s", err.message);
+    cr_assert_null(parse_csv("0F0,0B0,65535F0\n", &err));
+    cr_assert_not_null(strstr(err.message, "stage 1 never appears"), "%s", err.message);
+}
+
+Test(schedule_csv, a_file_that_cannot_be_read_says_so) {
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_csv_read("/no/such.csv", &any, &s, &err), PP_E_FILE);
+    cr_assert_eq(pp_sched_csv_read("/", &any, &s, &err), PP_E_FILE);
+    cr_assert_null(s);
+}
+
+/* Undoes Python's repr() of a string: quotes around it, backslash escapes inside. */
+static char *from_repr(char *text) {
+    char *out = text;
+    size_t size = strlen(text);
+    for (char *at = text + 1; at < text + size - 1; at++) {
+        if (*at == '\\') {
+            at++;
+            *out++ = *at == 'r' ? '\r' : *at == 'n' ? '\n' : *at == 't' ? '\t' : *at;
+        } else {
+            *out++ = *at;
+        }
+    }
+    *out = '\0';
+    return text;
+}
+
+static void load_error_row(char *f[MAX_FIELDS], int count, void *context) {
+    int *refused = context;
+    if (count < 7 || strcmp(f[4], "compute_only") != 0 || strstr(f[5], "\\x") != NULL) {
+        return;
+    }
+    const char *text = from_repr(f[5]);
+    struct pp_csv_expect expect = {.rank_count = (int32_t)strtol(f[1], NULL, 10),
+                                   .stage_count = (int32_t)strtol(f[2], NULL, 10),
+                                   .microbatch_count = (int32_t)strtol(f[3], NULL, 10)};
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    enum pp_status status = pp_sched_csv_parse(f[0], text, strlen(text), &expect, &s, &err);
+    if (status == PP_OK) {
+        struct pp_eval *e = NULL;
+        status = pp_eval_create(s, &e, NULL, &err);
+        pp_eval_destroy(e);
+    }
+    pp_sched_destroy(s);
+    *refused += status != PP_OK;
+    if (strcmp(f[6], "OK") != 0) {
+        cr_expect_neq(status, PP_OK, "%s: PyTorch says %s", f[0], f[6]);
+    } else if (status != PP_OK) {
+        cr_log_info("refused, though PyTorch passes it: %s: %s", f[0], err.message);
+    }
+}
+
+Test(schedule_csv, refuses_everything_that_pytorch_refuses) {
+    const char *path = PP_SHARED_DIR "/golden/torch/load_errors.tsv";
+    if (!has_shared(path)) {
+        cr_skip_test("../shared is not there");
+    }
+    int refused = 0;
+    int rows = each_row(path, load_error_row, &refused);
+    cr_assert_geq(rows, 30);
+    cr_assert_geq(refused, 25);
+    cr_log_info("broken files: %d, refused %d", rows, refused);
+}
+
+/* Changes some bytes of a valid file: the reader must answer, and what it accepts must be whole. */
+Test(schedule_csv, mutated_files_never_crash) {
+    static const char alphabet[] = "0123456789FIWB,;()\r\n\"OVERLAP_F_B SEND_\x00\xff";
+    struct pp_sched *source = make_schedule("DualPipeV", 2, 2, 5);
+    struct pp_text csv = {0};
+    pp_sched_csv_write(source, &csv, NULL);
+    char *text = malloc(csv.size);
+    uint64_t seed = 5;
+    int accepted = 0;
+    for (int i = 0; i < 6000; i++) {
+        memcpy(text, csv.bytes, csv.size);
+        size_t size = csv.size;
+        for (int32_t n = 1 + random_below(&seed, 4); n > 0; n--) {
+            text[random_below(&seed, (int32_t)size)] =
+                alphabet[random_below(&seed, sizeof alphabet)];
+        }
+        if (random_below(&seed, 4) == 0) {
+            size = (size_t)random_below(&seed, (int32_t)size);
+        }
+        struct pp_sched *s = NULL;
+        struct pp_err err = {0};
+        if (pp_sched_csv_parse("m", text, size, &any, &s, &err) == PP_OK) {
+            struct pp_eval *e = NULL;
+            pp_eval_create(s, &e, NULL, &err);
+            pp_eval_destroy(e);
+            accepted++;
+        } else {
+            cr_assert_neq(err.message[0], '\0');
+        }
+        pp_sched_destroy(s);
+    }
+    cr_log_info("mutated: %d of 6000 still valid", accepted);
+    free(text);
+    pp_text_free(&csv);
+    pp_sched_destroy(source);
+}
