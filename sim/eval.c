@@ -5,13 +5,14 @@
 
 enum { TYPE_COUNT = PP_B + 1 };
 
-/* One action in visiting order, with what the sweep needs of it. Indices point into the trace's
- * end times; "none" is the entry after the last, which is 0. */
+/* One action in visiting order, with what the sweep needs of it, in 12 bytes: the sweep reads them
+ * from memory, everything else of it fits a cache. Indices point into the trace's end times; "none"
+ * is the entry after the last, which is 0. */
 struct step {
     int32_t at;
-    int32_t previous; /* on the same rank */
     int32_t producer;
-    int32_t cost; /* index into the cost table */
+    uint32_t is_first : 1; /* of its rank: no previous action, else that is at - 1 */
+    uint32_t cost : 31;    /* index into the cost table */
 };
 
 /* Of a stage and type. */
@@ -69,9 +70,9 @@ static void visit(struct walk *w, int32_t at, int32_t rank) {
     int32_t none = s->action_count;
     w->steps[w->step_count++] =
         (struct step){.at = at,
-                      .previous = at > s->rank_begin[rank] ? at - 1 : none,
                       .producer = s->producer[at] >= 0 ? s->producer[at] : none,
-                      .cost = a->stage * TYPE_COUNT + a->type};
+                      .is_first = at == s->rank_begin[rank],
+                      .cost = (uint32_t)(a->stage * TYPE_COUNT + a->type) & INT32_MAX};
     w->next[rank] = at + 1;
     wake(w, at);
 }
@@ -201,16 +202,22 @@ static int64_t later(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* When the action of a step could start. */
-static int64_t ready_at(const struct step *step, const struct cost *cost, const int64_t *end_ns) {
-    return later(end_ns[step->previous], end_ns[step->producer] + cost->transfer_ns);
+/* When the rank of a step is free for it. */
+static int64_t free_at(const struct step *step, int32_t none, const int64_t *end_ns) {
+    return end_ns[step->is_first ? none : step->at - 1];
+}
+
+/* When the input of a step arrives. */
+static int64_t input_at(const struct step *step, const struct cost *cost, const int64_t *end_ns) {
+    return end_ns[step->producer] + cost->transfer_ns;
 }
 
 static void sweep(const struct pp_eval *e, int64_t *restrict start_ns, int64_t *restrict end_ns) {
-    const struct step *last = e->steps + e->s->action_count;
+    int32_t none = e->s->action_count;
+    const struct step *last = e->steps + none;
     for (const struct step *step = e->steps; step < last; step++) {
         const struct cost *cost = &e->costs[step->cost];
-        int64_t start = ready_at(step, cost, end_ns);
+        int64_t start = later(free_at(step, none, end_ns), input_at(step, cost, end_ns));
         start_ns[step->at] = start;
         end_ns[step->at] = start + cost->duration_ns;
     }
@@ -220,16 +227,17 @@ static void sweep(const struct pp_eval *e, int64_t *restrict start_ns, int64_t *
 static void sweep_pairs(const struct pp_eval *e, const int64_t *pair_ns, int64_t *start_ns,
                         int64_t *end_ns) {
     const struct pp_action *actions = e->s->actions;
-    const struct step *last = e->steps + e->s->action_count;
+    int32_t none = e->s->action_count;
+    const struct step *last = e->steps + none;
     for (const struct step *step = e->steps; step < last; step++) {
         const struct cost *cost = &e->costs[step->cost];
-        int64_t start = ready_at(step, cost, end_ns);
+        int64_t start = later(free_at(step, none, end_ns), input_at(step, cost, end_ns));
         int64_t duration = cost->duration_ns;
-        if (actions[step->at].pair == 1) {
-            struct step second = *++step;
-            second.previous = step[-1].previous; /* not the first part: they run side by side */
-            start = later(start, ready_at(&second, &e->costs[second.cost], end_ns));
-            duration = pair_ns[actions[step->at - 1].stage];
+        const struct pp_action *a = &actions[step->at];
+        if (a->pair == 1) {
+            step++;
+            start = later(start, input_at(step, &e->costs[step->cost], end_ns));
+            duration = pair_ns[a->stage];
             start_ns[step->at - 1] = start;
             end_ns[step->at - 1] = start + duration;
         }

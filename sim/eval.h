@@ -5,6 +5,9 @@
  *
  *   start(a) = max(end(previous on rank), end(producer) + p2p if it is on another rank)
  *
+ * A pair is entered only when the inputs of both its parts are there, as where PyTorch places sends
+ * and receives; a schedule that would need the first part's output for the second is a deadlock.
+ *
  * pp_eval_create walks the ranks once with one cursor each (O(V + E), no heap), stores the visiting
  * order and finds deadlocks; pp_eval_run then is one linear sweep for each set of costs, without
  * allocation. One thread an evaluator; the schedule may be shared.

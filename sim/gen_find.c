@@ -74,6 +74,7 @@ void pp_schedule_nearest(const char *name, const struct pp_schedule_info **neare
                 best_distance = d;
             }
         }
+        PP_ASSERT(best >= 0); /* as many rounds as names */
         listed[best] = true;
         nearest[n] = pp_schedule_at(best);
     }

@@ -74,7 +74,7 @@ static const struct pp_schedule_info schedules[] = {
         .default_stages_per_rank = 2,
         .splits_backward = true,
         .microbatch_rule = "m a multiple of max(1, floor(m/p))",
-        .bubble = "(p-1)/(3*v*m+p-1) for F = I = W and m = 4p",
+        .bubble = "(p-1)/(3*v*m+p-1) for F = I = W and m a multiple of p",
         .memory = "p",
         .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241; PyTorch 2.14.1 "
                   "ScheduleInterleavedZeroBubble",
@@ -108,7 +108,7 @@ static const struct pp_schedule_info schedules[] = {
         .default_stages_per_rank = 2,
         .splits_backward = true,
         .microbatch_rule = "m >= 2p",
-        .bubble = "",
+        .bubble = "(p-1)/(6*m+p-1) for F = I = W and pairs that run in order",
         .memory = "p + 1/2",
         .source = "DeepSeek, DualPipe (V form); PyTorch 2.14.1 ScheduleDualPipeV",
         .check = pp_gen_check_dualpipev,
@@ -181,13 +181,6 @@ enum pp_status pp_schedule_check(const struct pp_schedule_info *info,
     return check_total(info, config, err);
 }
 
-/* V: down the ranks with the first P stages, up with the next, and so on. */
-static int32_t rank_of(enum pp_placement placement, int32_t rank_count, int32_t stage) {
-    int32_t column = stage % rank_count;
-    bool upwards = placement == PP_PLACE_V && stage / rank_count % 2 == 1;
-    return upwards ? rank_count - 1 - column : column;
-}
-
 static enum pp_status create(const struct pp_schedule_info *info, const struct pp_gen_config *c,
                              struct pp_sched **sched_p, struct pp_err *err) {
     int32_t stage_count = c->rank_count * c->stages_per_rank;
@@ -195,11 +188,11 @@ static enum pp_status create(const struct pp_schedule_info *info, const struct p
     if (stage_rank == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d stages", stage_count);
     }
-    for (int32_t stage = 0; stage < stage_count; stage++) {
-        stage_rank[stage] = rank_of(info->placement, c->rank_count, stage);
+    enum pp_status status = pp_place(info->placement, c->rank_count, stage_count, stage_rank, err);
+    if (status == PP_OK) {
+        status = pp_sched_create(c->rank_count, stage_count, c->microbatch_count, stage_rank,
+                                 sched_p, err);
     }
-    enum pp_status status =
-        pp_sched_create(c->rank_count, stage_count, c->microbatch_count, stage_rank, sched_p, err);
     free(stage_rank);
     return status;
 }

@@ -1,8 +1,11 @@
 /**
  * @file metrics.h
- * Figures of a trace, simulated or measured. Definitions (design, reference schedules.md section
- * 0): bubble_ratio      = 1 - mean over ranks of busy / makespan span_bubble_ratio = 1 - max busy /
- * longest (last end - first start) of any rank over_ideal_ratio  = makespan / max busy - 1
+ * Figures of a trace, simulated or measured. The three bubbles that people quote differ:
+ *
+ *   bubble_ratio       1 - mean over ranks of busy / makespan: the wall clock of a flush
+ *   span_bubble_ratio  1 - max busy / longest (last end - first start) of any rank: the zero-bubble
+ *                      papers' figure
+ *   over_ideal_ratio   makespan / max busy - 1: Megatron's (p-1)/(v m)
  */
 #ifndef PP_SIM_METRICS_H
 #define PP_SIM_METRICS_H

@@ -68,8 +68,6 @@ struct pp_sched {
                                   stage before, I or B of the stage after; -1 if none */
     int32_t action_capacity;   /* room in `actions` while building */
     bool sealed;
-    char id[65]; /* SHA-256 of the compute-only CSV, hex. The rows hold the placement: each stage
-                    appears on its rank */
 };
 
 /**

@@ -81,7 +81,8 @@ enum pp_status pp_sched_csv_write(const struct pp_sched *s, struct pp_text *out,
     return out->failed ? pp_fail(err, PP_E_NOMEM, "out of memory writing the schedule") : PP_OK;
 }
 
-void pp_sched_csv_hash(const struct pp_sched *s, char hex[65]) {
+void pp_sched_csv_sha256(const struct pp_sched *s, char hex[65]) {
+    PP_ASSERT(s->sealed);
     struct pp_sha256 hash;
     pp_sha256_begin(&hash);
     struct writer w = {.hash = &hash};

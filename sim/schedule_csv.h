@@ -18,8 +18,11 @@ enum { PP_CSV_MAX_BYTES = 256 * 1024 * 1024 };
 enum pp_status pp_sched_csv_write(const struct pp_sched *s, struct pp_text *out,
                                   struct pp_err *err);
 
-/** SHA-256 of what pp_sched_csv_write writes; rows must be grouped, sealing uses it. */
-void pp_sched_csv_hash(const struct pp_sched *s, char hex[65]);
+/**
+ * Content id: SHA-256 of what pp_sched_csv_write writes, hex. The rows hold the placement too, as
+ * each stage appears on its rank. On demand, because hashing takes longer than all of sealing.
+ */
+void pp_sched_csv_sha256(const struct pp_sched *s, char hex[65]);
 
 /** What a file is expected to hold; 0 = take what the file says. */
 struct pp_csv_expect {

@@ -387,6 +387,9 @@ static enum pp_status build(struct reader *r, const char *text, const struct sur
     if (status == PP_OK) {
         r->at = text;
         status = each_cell(r, add_cell, s);
+        if (status != PP_OK) { /* only limits are left to hit: the survey saw every cell */
+            pp_err_place(r->err, r->name, r->row + 1, r->column + 1);
+        }
     }
     if (status == PP_OK) {
         status = pp_sched_seal(s, r->err);

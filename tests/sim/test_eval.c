@@ -393,14 +393,16 @@ Test(eval, makespans_are_the_closed_forms) {
 }
 
 Test(eval, zero_bubble_makespans_at_unit_costs) {
-    for (int32_t p = 2; p <= 32; p *= 2) {
-        int64_t unit = 12000;
-        int32_t m = 4 * p;
-        cr_expect_eq(makespan("ZBVZeroBubble", p, 2, m, unit, unit, unit),
-                     3 * m * unit + (p - 1) * unit / 2);
-        for (int32_t v = 1; v <= 4; v++) {
-            cr_expect_eq(makespan("InterleavedZeroBubble", p, v, m, unit, unit, unit),
-                         3 * m * unit + (p - 1) * unit / v, "p %d v %d", p, v);
+    int64_t unit = 12000;
+    for (int32_t p = 1; p <= 9; p++) {
+        for (int32_t m = 2 * p; m <= 6 * p; m += 2 * p) {
+            int64_t v_placed = 3 * m * unit + (p - 1) * unit / 2;
+            cr_expect_eq(makespan("ZBVZeroBubble", p, 2, m, unit, unit, unit), v_placed);
+            cr_expect_eq(makespan("DualPipeV", p, 2, m, unit, unit, unit), v_placed);
+            for (int32_t v = 1; v <= 4; v++) {
+                cr_expect_eq(makespan("InterleavedZeroBubble", p, v, m, unit, unit, unit),
+                             3 * m * unit + (p - 1) * unit / v, "p %d v %d m %d", p, v, m);
+            }
         }
     }
 }

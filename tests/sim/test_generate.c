@@ -23,8 +23,7 @@ static void check_row(char *f[MAX_FIELDS], int count, void *context) {
         return;
     }
     if (count > 5) {
-        cr_expect_eq(strncmp(s->id, f[5], 16), 0, "%s pp %s v %s m %s: %.16s, expected %s", f[0],
-                     f[1], f[2], f[3], s->id, f[5]);
+        cr_expect(has_id(s, f[5]), "%s pp %s v %s m %s is not %s", f[0], f[1], f[2], f[3], f[5]);
     }
     tally->accepted++;
     pp_sched_destroy(s);

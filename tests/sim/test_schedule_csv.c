@@ -42,7 +42,7 @@ static void custom_row(char *f[MAX_FIELDS], int count, void *context) {
     if (status != PP_OK) {
         return;
     }
-    cr_expect_eq(strncmp(s->id, f[4], 16), 0, "%s, expected %s", s->id, f[4]);
+    cr_expect(has_id(s, f[4]), "%s", f[5]);
     char *at = f[3];
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
         cr_expect_eq(s->stage_rank[stage], (int32_t)strtol(at, &at, 10));

@@ -1,0 +1,130 @@
+#include "tests/sim/sim_support.h"
+
+static const int32_t loop[] = {0, 1, 0, 1};
+
+static struct pp_sched *create(int32_t ranks, int32_t stages, int32_t microbatches) {
+    struct pp_sched *s = NULL;
+    cr_assert_eq(pp_sched_create(ranks, stages, microbatches, loop, &s, NULL), PP_OK);
+    return s;
+}
+
+Test(schedule, counts_out_of_range_are_refused) {
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_expect_eq(pp_sched_create(0, 4, 1, loop, &s, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_create(PP_SCHED_MAX_RANKS + 1, 4, 1, loop, &s, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_create(2, 0, 1, loop, &s, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_create(2, INT32_MAX, 1, loop, &s, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_create(2, 4, 0, loop, &s, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_create(2, 4, INT32_MAX, loop, &s, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_create(2, 65536, 1 << 20, loop, &s, &err), PP_E_RANGE);
+    cr_expect_not_null(strstr(err.message, "actions"), "%s", err.message);
+    cr_assert_null(s);
+}
+
+Test(schedule, placements_with_a_hole_are_refused) {
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_expect_eq(pp_sched_create(3, 4, 1, loop, &s, &err), PP_E_PLACEMENT);
+    cr_expect_not_null(strstr(err.message, "rank 2 holds none"), "%s", err.message);
+    cr_expect_eq(pp_sched_create(1, 4, 1, loop, &s, &err), PP_E_PLACEMENT);
+    int32_t negative[] = {0, -1};
+    cr_expect_eq(pp_sched_create(1, 2, 1, negative, &s, &err), PP_E_PLACEMENT);
+    cr_assert_null(s);
+}
+
+Test(schedule, actions_that_cannot_be_are_refused) {
+    struct pp_sched *s = create(2, 4, 2);
+    struct pp_err err = {0};
+    cr_expect_eq(pp_sched_add(s, 2, PP_F, 0, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, -1, PP_F, 0, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_F, 4, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_F, -1, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_F, 0, 2, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_SEND_F, 0, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_F, 1, 0, &err), PP_E_PLACEMENT);
+    cr_expect_str_eq(err.message, "1F0 on rank 0, but stage 1 is on rank 1");
+    cr_expect_eq(pp_sched_add_pair(s, 0, PP_F, 0, 0, PP_F, 2, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add_pair(s, 0, PP_I, 0, 0, PP_W, 2, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add_pair(s, 0, PP_F, 0, 0, PP_B, 1, 0, &err), PP_E_PLACEMENT);
+    cr_expect_eq(pp_sched_add_idle(s, 0, -1, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add_idle(s, 0, INT32_MAX, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add_idle(s, 2, 1, &err), PP_E_RANGE);
+    cr_assert_eq(s->action_count, 0);
+    cr_assert_eq(s->cell_count[0], 0);
+    pp_sched_destroy(s);
+    pp_sched_destroy(NULL);
+}
+
+/* Ranks may be filled in any order; sealing groups them and keeps each rank's order. */
+Test(schedule, sealing_groups_by_rank_and_links_producers) {
+    struct pp_sched *s = create(2, 2, 1);
+    cr_assert_eq(pp_sched_add_idle(s, 1, 1, NULL), PP_OK);
+    cr_assert_eq(pp_sched_add(s, 1, PP_F, 1, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_add(s, 0, PP_F, 0, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_add(s, 1, PP_I, 1, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_add(s, 0, PP_B, 0, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_add(s, 1, PP_W, 1, 0, NULL), PP_OK);
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_seal(s, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(s->rank_begin[1], 2);
+    cr_assert_eq(s->rank_begin[2], 5);
+    static const int32_t producer[] = {-1, 3, 0, -1, -1}; /* 0F0 0B0 | 1F0 1I0 1W0 */
+    for (int i = 0; i < 5; i++) {
+        cr_expect_eq(s->producer[i], producer[i], "action %d", i);
+    }
+    cr_expect_eq(s->actions[2].cell, 1);
+    struct pp_text csv = {0};
+    cr_assert_eq(pp_sched_csv_write(s, &csv, NULL), PP_OK);
+    cr_expect_str_eq(csv.bytes, "0F0,0B0\r\n,1F0,1I0,1W0\r\n");
+    char expected[65];
+    char hex[65];
+    pp_sha256_hex(csv.bytes, csv.size, expected);
+    pp_sched_csv_sha256(s, hex);
+    cr_expect_str_eq(hex, expected);
+    pp_text_free(&csv);
+    pp_sched_destroy(s);
+}
+
+Test(schedule, an_unfinished_schedule_says_what_is_missing_and_can_be_finished) {
+    struct pp_sched *s = create(1, 1, 1);
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_seal(s, &err), PP_E_CSV);
+    cr_assert_not_null(strstr(err.message, "never runs 0F0"), "%s", err.message);
+    cr_assert_eq(pp_sched_add(s, 0, PP_F, 0, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_seal(s, &err), PP_E_CSV);
+    cr_assert_not_null(strstr(err.message, "never runs 0B0 (or I and W)"), "%s", err.message);
+    cr_assert_eq(pp_sched_add(s, 0, PP_I, 0, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_seal(s, &err), PP_E_CSV);
+    cr_assert_not_null(strstr(err.message, "never runs 0W0"), "%s", err.message);
+    cr_assert_not(s->sealed);
+    cr_assert_eq(pp_sched_add(s, 0, PP_W, 0, 0, NULL), PP_OK);
+    cr_assert_eq(pp_sched_seal(s, &err), PP_OK);
+    pp_sched_destroy(s);
+}
+
+Test(schedule, texts_are_pytorchs) {
+    char text[PP_ACTION_TEXT_BYTES];
+    struct pp_action a = {.stage = 2, .microbatch = 0, .type = PP_F};
+    cr_expect_str_eq(pp_action_text(&a, text), "2F0");
+    a = (struct pp_action){.stage = 1, .microbatch = -1, .type = PP_UNSHARD};
+    cr_expect_str_eq(pp_action_text(&a, text), "1UNSHARD");
+    a = (struct pp_action){.stage = INT32_MAX, .microbatch = INT32_MAX, .type = PP_REDUCE_GRAD};
+    cr_expect_str_eq(pp_action_text(&a, text), "2147483647REDUCE_GRAD2147483647");
+    a = (struct pp_action){.stage = 65535, .microbatch = 1000000, .type = PP_SEND_B};
+    cr_expect_str_eq(pp_action_text(&a, text), "65535SEND_B1000000");
+    cr_expect_str_eq(pp_action_type_text(PP_I), "I");
+}
+
+Test(schedule, equal_content_gives_equal_ids_and_other_content_another) {
+    static const char *const names[] = {"Interleaved1F1B", "Interleaved1F1B", "LoopedBFS"};
+    char id[3][65];
+    for (int i = 0; i < 3; i++) {
+        struct pp_sched *s = make_schedule(names[i], 4, 2, 8);
+        pp_sched_csv_sha256(s, id[i]);
+        cr_assert_eq(pp_sched_stages_of(s, 3), 2);
+        pp_sched_destroy(s);
+    }
+    cr_assert_str_eq(id[0], id[1]);
+    cr_assert_str_neq(id[0], id[2]);
+}
