@@ -30,7 +30,8 @@ struct pp_train {
     bool reshard_after_forward; /* parameters of a stage are freed between uses */
     bool defer_grad_sync;       /* gradients stay unsharded until the last microbatch */
     bool fused_cross_entropy;
-    bool peft; /* base weights frozen; adapters of rank peft_dim trained */
+    bool peft; /* base weights frozen; LoRA adapters of rank peft_dim on all linear layers and
+                  experts, not on router, embedding and head */
     int32_t peft_dim;
 };
 
@@ -42,6 +43,7 @@ struct pp_stage_cost {
     int64_t recv_grad_ns;              /* gradient from the next stage, if on another rank */
     int64_t p2p_bytes;                 /* one boundary message, one direction */
     int64_t param_count;               /* elements this rank holds before FSDP sharding */
+    int64_t expert_count;              /* of these, in routed experts */
     int64_t trainable_count;           /* of these, not frozen: base weights, or PEFT adapters */
     int64_t expert_trainable_count;    /* of the trainable ones, in routed experts */
     int64_t weight_bytes;      /* parameters resident during the step, gathered or sharded */

@@ -16,7 +16,7 @@
 
 #include "costmodel/base.h"
 
-enum { PP_DOC_MAX_BYTES = 16 * 1024 * 1024, PP_DOC_MAX_DEPTH = 64, PP_DOC_MAX_NODES = 1 << 20 };
+enum { PP_DOC_MAX_BYTES = 4 * 1024 * 1024, PP_DOC_MAX_DEPTH = 64, PP_DOC_MAX_NODES = 1 << 18 };
 
 struct pp_doc;  /* owns text and tree */
 struct pp_node; /* a place in a document; lives as long as the document */
@@ -82,6 +82,8 @@ struct pp_place {
     size_t begin, end;    /* byte offsets of the value's text (quotes included) */
 };
 struct pp_place pp_node_place(const struct pp_node *node);
+/** Place of the key of pair `index`; line 0 for --set keys. */
+struct pp_place pp_node_key_place(const struct pp_node *mapping, int32_t index);
 
 /** pp_fail with the node's place attached. */
 enum pp_status pp_node_fail(struct pp_err *err, const struct pp_doc *doc,

@@ -1,6 +1,7 @@
 /* libfyaml's events to our tree: positions, aliases, merge keys, duplicate keys, limits. */
 #include "costmodel/doc_node.h"
 #include "costmodel/scalar.h"
+#include "costmodel/unquote.h"
 #include "costmodel/value.h"
 
 #include <libfyaml.h>
@@ -205,17 +206,42 @@ static enum pp_node_style scalar_style(struct fy_event *event) {
     return PP_STYLE_PLAIN;
 }
 
+/* The scalar's bytes as they stand in the text; NULL if it has no place in it (an empty value). */
+static const char *raw_scalar(const struct builder *b, struct fy_event *event, size_t *size_p) {
+    const struct fy_mark *begin = fy_event_start_mark(event);
+    const struct fy_mark *end = fy_event_end_mark(event);
+    if (begin == NULL || end == NULL || end->input_pos > b->size ||
+        begin->input_pos > end->input_pos) {
+        return NULL;
+    }
+    *size_p = end->input_pos - begin->input_pos;
+    return b->text + begin->input_pos;
+}
+
+/* Copies a scalar's value into the document. Double-quoted ones with escapes: see unquote.h. */
 static enum pp_status scalar_text(struct builder *b, struct fy_event *event,
                                   const struct pp_place *place, const char **text_p) {
+    struct pp_text unquoted = {0};
     size_t size = 0;
-    const char *text = fy_token_get_text(event->scalar.value, &size);
-    if (text == NULL) {
-        size = 0;
+    const char *text = raw_scalar(b, event, &size);
+    bool is_double = fy_token_scalar_style(event->scalar.value) == FYSS_DOUBLE_QUOTED;
+    if (is_double && text != NULL && memchr(text, '\\', size) != NULL) {
+        if (!pp_unquote_double(text, size, &unquoted)) {
+            pp_text_free(&unquoted);
+            return refuse(b, place, "an escape in quotes that YAML does not know");
+        }
+        text = unquoted.bytes;
+        size = unquoted.size;
+    } else {
+        text = fy_token_get_text(event->scalar.value, &size);
     }
-    if (size > 0 && memchr(text, '\0', size) != NULL) {
+    size = text != NULL ? size : 0;
+    bool has_nul = size > 0 && memchr(text, '\0', size) != NULL;
+    const char *copy = unquoted.failed ? NULL : pp_doc_copy(b->doc, text, size);
+    pp_text_free(&unquoted);
+    if (has_nul) {
         return refuse(b, place, "a scalar with a NUL character");
     }
-    const char *copy = pp_doc_copy(b->doc, text, size);
     if (copy == NULL) {
         return no_memory(b);
     }
@@ -258,7 +284,7 @@ static enum pp_status on_scalar(struct builder *b, struct fy_event *event) {
         const struct frame *frame = &b->stack[b->depth - 1];
         place = frame->has_key ? behind_key(b, &frame->key_place) : frame->node->place;
     }
-    struct pp_node *node;
+    struct pp_node *node = NULL;
     PP_TRY(new_node(b, PP_NODE_STRING, &place, &node));
     node->style = style;
     bool as_string = style != PP_STYLE_PLAIN;
@@ -297,7 +323,13 @@ static enum pp_status on_alias(struct builder *b, struct fy_event *event) {
     if (b->weight > PP_DOC_MAX_NODES) {
         return refuse(b, &place, "aliases expand to too many values");
     }
-    return attach(b, node, true);
+    node->aliased = true;
+    PP_TRY(attach(b, node, true));
+    const struct pp_node *parent = b->depth > 0 ? b->stack[b->depth - 1].node : NULL;
+    if (parent != NULL && parent->kind == PP_NODE_SEQUENCE) {
+        parent->pairs[parent->count - 1].key_place = place;
+    }
+    return PP_OK;
 }
 
 static enum pp_status on_start(struct builder *b, struct fy_event *event, enum pp_node_kind kind) {
@@ -308,7 +340,7 @@ static enum pp_status on_start(struct builder *b, struct fy_event *event, enum p
     if (b->depth == PP_DOC_MAX_DEPTH) {
         return refuse(b, &place, "nested too deep");
     }
-    struct pp_node *node;
+    struct pp_node *node = NULL;
     PP_TRY(new_node(b, kind, &place, &node));
     node->style = fy_event_get_node_style(event) == FYNS_FLOW ? PP_STYLE_FLOW : PP_STYLE_BLOCK;
     node->open = true;
@@ -474,7 +506,10 @@ static enum pp_status report_syntax(struct builder *b, struct fy_diag *diag) {
         place.column = error->column;
     }
     struct pp_node at = {.place = place, .origin = b->origin};
-    return pp_node_fail(b->err, b->doc, &at, PP_E_SYNTAX, "%.300s", error->msg);
+    pp_node_fail(b->err, b->doc, &at, PP_E_SYNTAX, "not well-formed: %.300s", error->msg);
+    pp_hint(b->err, "look at this line and the one before it: indentation by spaces, closed quotes "
+                    "and brackets, a space behind each colon");
+    return PP_E_SYNTAX;
 }
 
 static enum pp_status build_events(struct builder *b, struct fy_parser *parser,

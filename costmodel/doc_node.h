@@ -4,7 +4,8 @@
  * edit its text (recipe_rewrite.c). Everybody else goes through doc.h.
  *
  * Nodes and strings live in the document's arena. An alias or a merge key makes several pairs point
- * at one node; such pairs are marked `shared`, and a change clones what they share first.
+ * at one node; such pairs are marked `shared` and the node `aliased`. A change clones what is
+ * shared first, from whichever side it comes, as Automodel wraps each place on its own.
  */
 #ifndef PP_COSTMODEL_DOC_NODE_H
 #define PP_COSTMODEL_DOC_NODE_H
@@ -23,7 +24,7 @@ enum pp_node_style {
 struct pp_pair {
     const char *key;
     struct pp_node *value;
-    struct pp_place key_place; /* of the key's text, quotes included */
+    struct pp_place key_place; /* of the key's text, quotes included; without key, of an alias */
     bool shared;               /* value reached through an alias or a merge key */
     bool merged;               /* the pair itself comes from a merge key */
 };
@@ -42,6 +43,7 @@ struct pp_node {
     struct pp_place place;
     int32_t height;     /* levels below this node */
     int64_t weight;     /* nodes with all aliases written out, this one included */
+    bool aliased;       /* an alias names it: more than one pair leads here */
     bool open;          /* its end has not been read yet */
     const char *origin; /* "--set key=value" for nodes that no file holds, else NULL */
 };
@@ -65,6 +67,9 @@ struct pp_pair *pp_doc_append(struct pp_doc *doc, struct pp_node *collection);
 
 /** The pair of a key; NULL if absent. */
 struct pp_pair *pp_node_find_pair(const struct pp_node *mapping, const char *key);
+
+/** null, or the word none that Automodel's loader turns into it. */
+bool pp_node_is_none(const struct pp_node *node);
 
 /**
  * Parses `text` into a tree in the document's arena.

@@ -58,7 +58,7 @@ static enum pp_status value_node(const struct setter *s, struct pp_node **node_p
     if (v.kind == PP_VALUE_COMPOUND) {
         v = (struct pp_value){.kind = PP_VALUE_STRING, .text = s->value, .size = strlen(s->value)};
     }
-    struct pp_node *node;
+    struct pp_node *node = NULL;
     PP_TRY(new_node(s, kinds[v.kind], &node));
     node->boolean = v.boolean;
     node->integer = v.integer;
@@ -75,16 +75,18 @@ static enum pp_status value_node(const struct setter *s, struct pp_node **node_p
     return PP_OK;
 }
 
-/* A mapping of its own for this pair: the anchor's other users must not see the change. */
+/* A mapping of its own for this pair: the anchor's other users must not see the
+ * change. */
 static enum pp_status unshare(const struct setter *s, struct pp_pair *pair) {
-    if (!pair->shared) {
+    if (!pair->shared && !pair->value->aliased) {
         return PP_OK;
     }
     const struct pp_node *original = pair->value;
-    struct pp_node *copy;
+    struct pp_node *copy = NULL;
     PP_TRY(new_node(s, original->kind, &copy));
     *copy = *original;
     copy->pairs = NULL;
+    copy->aliased = false;
     copy->count = copy->capacity = 0;
     for (int32_t i = 0; i < original->count; i++) {
         struct pp_pair *entry = pp_doc_append(s->doc, copy);
@@ -99,12 +101,17 @@ static enum pp_status unshare(const struct setter *s, struct pp_pair *pair) {
     return PP_OK;
 }
 
+bool pp_node_is_none(const struct pp_node *node) {
+    return node->kind == PP_NODE_NULL ||
+           (node->kind == PP_NODE_STRING && pp_value_translate(node->text).kind == PP_VALUE_NONE);
+}
+
 /* The pair of a key, made if absent. */
 static enum pp_status own_pair(const struct setter *s, struct pp_node *mapping, const char *key,
                                struct pp_pair **pair_p) {
     struct pp_pair *pair = pp_node_find_pair(mapping, key);
     if (pair == NULL) {
-        struct pp_node *null;
+        struct pp_node *null = NULL;
         PP_TRY(new_node(s, PP_NODE_NULL, &null));
         null->text = "";
         pair = pp_doc_append(s->doc, mapping);
@@ -121,9 +128,9 @@ static enum pp_status own_pair(const struct setter *s, struct pp_node *mapping, 
  * an absent key does; anything else in the way is refused where Automodel would drop it. */
 static enum pp_status step_into(const struct setter *s, struct pp_node *mapping, const char *key,
                                 struct pp_node **next_p) {
-    struct pp_pair *pair;
+    struct pp_pair *pair = NULL;
     PP_TRY(own_pair(s, mapping, key, &pair));
-    if (pair->value->kind == PP_NODE_NULL) {
+    if (pp_node_is_none(pair->value)) {
         PP_TRY(new_node(s, PP_NODE_MAPPING, &pair->value));
         pair->value->style = PP_STYLE_BLOCK;
         pair->shared = false;
@@ -140,7 +147,7 @@ static enum pp_status step_into(const struct setter *s, struct pp_node *mapping,
 }
 
 static enum pp_status set_value(const struct setter *s) {
-    struct pp_node *value;
+    struct pp_node *value = NULL;
     PP_TRY(value_node(s, &value));
     struct pp_node *mapping = s->doc->root;
     const char *part = s->dotted;
@@ -151,7 +158,7 @@ static enum pp_status set_value(const struct setter *s) {
             return no_memory(s);
         }
         if (part[size] == '\0') {
-            struct pp_pair *pair;
+            struct pp_pair *pair = NULL;
             PP_TRY(own_pair(s, mapping, key, &pair));
             pair->value = value;
             pair->shared = false;

@@ -36,10 +36,12 @@ static const struct field fields[] = {
     LINK_FIELD("intra_node_latency_ns", intra_node.latency_ns, 0, 1e9, 5000),
     LINK_FIELD("inter_node_bytes_per_s", inter_node.bytes_per_s, 1e3, 1e16, -1),
     LINK_FIELD("inter_node_latency_ns", inter_node.latency_ns, 0, 1e9, 12000),
-    FIELD(FIELD_DOUBLE, link_efficiency, 0.001, 1, 0.75),
+    FIELD(FIELD_DOUBLE, intra_link_efficiency, 0.001, 1, 0.75),
+    FIELD(FIELD_DOUBLE, inter_link_efficiency, 0.001, 1, 0.9),
     FIELD(FIELD_INT64, collective_latency_ns, 0, 1e9, 30000),
     FIELD(FIELD_DOUBLE, gemm_efficiency, 0.001, 1, 0.68),
     FIELD(FIELD_DOUBLE, gemm_wave_share, 0, 1, 0.75),
+    FIELD(FIELD_DOUBLE, gemm_duration_exponent, 0, 0.2, 0),
     FIELD(FIELD_DOUBLE, grouped_gemm_efficiency, 0.001, 1, 0.55),
     FIELD(FIELD_DOUBLE, grouped_gemm_half_tokens, 0, 1e6, 150),
     FIELD(FIELD_DOUBLE, attention_forward_efficiency, 0.001, 1, 0.55),
@@ -73,14 +75,14 @@ static enum pp_status read_field(const struct pp_doc *doc, const struct field *f
                                  struct pp_hardware *hw, struct pp_err *err) {
     const struct pp_node *root = pp_doc_root(doc);
     const struct pp_node *node = pp_node_get(root, field->key);
+    if (node == NULL && field->absent >= 0) {
+        store(hw, field, field->absent);
+        return PP_OK;
+    }
     if (node != NULL && pp_node_kind(node) == PP_NODE_MAPPING) {
         node = pp_node_get(node, "value");
     }
     if (node == NULL) {
-        if (field->absent >= 0) {
-            store(hw, field, field->absent);
-            return PP_OK;
-        }
         return pp_node_fail(err, doc, root, PP_E_KEY, "%s is missing, expected a number",
                             field->key);
     }

@@ -30,8 +30,10 @@ struct pp_hardware {
     /* free constants of the cost formulas (reference costs.md section 6); calibration replaces them
      */
     double gemm_efficiency, grouped_gemm_efficiency, attention_forward_efficiency,
-        attention_backward_efficiency, memory_efficiency, link_efficiency;
+        attention_backward_efficiency, memory_efficiency, intra_link_efficiency,
+        inter_link_efficiency;
     double gemm_wave_share;          /* q: how much of the last wave's idle time is felt, 0 to 1 */
+    double gemm_duration_exponent;   /* power limit: time * (time / 1 ms)^this; usually 0 */
     double grouped_gemm_half_tokens; /* m0 */
     double attention_forward_ns_per_token, attention_backward_ns_per_token; /* fixed, a call */
     int64_t launch_ns;

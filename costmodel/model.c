@@ -22,6 +22,20 @@ static enum pp_status read_int32(const struct pp_keys *keys, const char *aliases
     return PP_OK;
 }
 
+/** A needed key, unless the family's class has a default for it. */
+static enum pp_status need_or_default(const struct pp_keys *keys, const struct pp_family *family,
+                                      const char *key, const char *aliases, int64_t high,
+                                      int64_t *value_p) {
+    bool found;
+    PP_TRY(pp_keys_int(keys, aliases, 1, high, value_p, &found));
+    int64_t absent = pp_family_default(family, key);
+    if (!found && absent > 0) {
+        *value_p = absent;
+        return PP_OK;
+    }
+    return pp_keys_need(keys, aliases, 1, high, value_p);
+}
+
 static enum pp_status read_trait(const struct pp_keys *keys, enum pp_trait trait, const char *alias,
                                  bool *value_p) {
     *value_p = trait == PP_ALWAYS || trait == PP_KEY_YES;
@@ -77,7 +91,8 @@ static enum pp_status read_sizes(const struct pp_keys *keys, const struct pp_fam
                         &layers));
     m->layer_count = (int32_t)layers;
     PP_TRY(pp_keys_need(keys, "hidden_size|n_embd|d_model|dim", 1, PP_MAX_HIDDEN, &m->hidden));
-    PP_TRY(pp_keys_need(keys, "vocab_size|padded_vocab_size", 1, PP_MAX_WIDTH, &m->vocab));
+    PP_TRY(need_or_default(keys, family, "vocab_size", "vocab_size|padded_vocab_size", PP_MAX_WIDTH,
+                           &m->vocab));
     m->tied = family->tied;
     PP_TRY(pp_keys_bool(keys, "tie_word_embeddings", &m->tied));
     if ((family->has & PP_HAS_POSITIONS) != 0) {
@@ -90,14 +105,16 @@ static enum pp_status read_sizes(const struct pp_keys *keys, const struct pp_fam
 
 static enum pp_status read_heads(const struct pp_keys *keys, const struct pp_family *family,
                                  struct pp_model *m) {
-    PP_TRY(pp_keys_need(keys, "num_attention_heads|n_head|n_heads", 1, PP_MAX_HEADS, &m->heads));
+    PP_TRY(need_or_default(keys, family, "num_attention_heads",
+                           "num_attention_heads|n_head|n_heads", PP_MAX_HEADS, &m->heads));
     bool multi_query = (family->has & PP_HAS_MULTI_QUERY) != 0;
     bool new_decoder = false;
     if (multi_query) {
         PP_TRY(pp_keys_bool(keys, "multi_query", &multi_query));
         PP_TRY(pp_keys_bool(keys, "new_decoder_architecture", &new_decoder));
     }
-    m->kv_heads = m->heads;
+    int64_t kv_heads = pp_family_default(family, "num_key_value_heads");
+    m->kv_heads = kv_heads > 0 ? kv_heads : m->heads;
     if (multi_query && !new_decoder) {
         m->kv_heads = 1;
     } else {
@@ -143,31 +160,28 @@ static enum pp_status read_mla(const struct pp_keys *keys, struct pp_model *m) {
 /** Biases and norms on queries and keys of ordinary attention. */
 static enum pp_status read_gqa_extras(const struct pp_keys *keys, const struct pp_family *family,
                                       struct pp_model *m) {
-    bool bias, output_bias, qk_norm = true;
+    bool bias, output_bias;
     const char *names = "attention_bias|use_qkv_bias|qkv_bias|use_bias|bias";
     PP_TRY(read_trait(keys, family->attention_bias, names, &bias));
     PP_TRY(read_trait(keys, family->output_bias, "attention_out_bias|attention_bias|use_bias|bias",
                       &output_bias));
     int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
     m->attention_extra += (bias ? q + 2 * kv : 0) + (output_bias ? m->hidden : 0);
+    bool qk_norm = family->qk_norm != PP_QK_HEAD_IF && family->qk_norm != PP_QK_FULL_IF;
+    if (family->qk_norm >= PP_QK_HEAD_IF) {
+        PP_TRY(pp_keys_bool(keys, "use_qk_norm", &qk_norm));
+    }
     switch (family->qk_norm) {
     case PP_QK_NONE:
         break;
-    case PP_QK_KEY_HEAD:
-        qk_norm = false;
-        PP_TRY(pp_keys_bool(keys, "use_qk_norm", &qk_norm));
+    case PP_QK_HEAD:
+    case PP_QK_HEAD_IF:
         m->attention_extra += qk_norm ? 2 * m->head_dim : 0;
         break;
-    case PP_QK_HEAD:
-        m->attention_extra += 2 * m->head_dim;
-        break;
-    case PP_QK_KEY_FULL:
-        qk_norm = family->name[0] != 'c'; /* on by default in MiniMax, off in Cohere */
-        PP_TRY(pp_keys_bool(keys, "use_qk_norm", &qk_norm));
-        m->attention_extra += qk_norm ? q + kv : 0;
-        break;
     case PP_QK_FULL:
-        m->attention_extra += q + kv;
+    case PP_QK_FULL_IF:
+    case PP_QK_FULL_UNLESS:
+        m->attention_extra += qk_norm ? q + kv : 0;
         break;
     }
     m->attention_extra += (family->has & PP_HAS_SINKS) != 0 ? m->heads : 0;
@@ -204,7 +218,9 @@ static enum pp_status read_window(const struct pp_keys *keys, const struct pp_fa
     if (m->sliding_window == 0) {
         return PP_OK;
     }
-    m->sliding_every = (family->has & PP_HAS_WINDOW_ALTERNATING) != 0 ? 2 : 0;
+    m->sliding_every = (family->has & PP_HAS_WINDOW_ALTERNATING) != 0
+                           ? 2
+                           : (int32_t)pp_family_default(family, "sliding_window_pattern");
     PP_TRY(read_int32(keys, "sliding_window_pattern", 1, PP_MAX_LAYERS, &m->sliding_every));
     const struct pp_doc *doc = NULL;
     const struct pp_node *types = pp_keys_find(keys, "layer_types", &doc);
@@ -322,6 +338,8 @@ static enum pp_status read_experts(const struct pp_keys *keys, const struct pp_f
                        "num_experts_per_tok %lld is more than the %lld experts there are",
                        (long long)m->experts_per_token, (long long)m->experts);
     }
+    PP_TRY(read_int(keys, "n_group", 1, PP_MAX_EXPERTS, &m->expert_groups));
+    PP_TRY(read_int(keys, "topk_group", 1, PP_MAX_EXPERTS, &m->groups_per_token));
     m->expert_ffn = m->ffn;
     PP_TRY(read_int(keys, "moe_intermediate_size|expert_intermediate_size", 1, PP_MAX_WIDTH,
                     &m->expert_ffn));
@@ -375,7 +393,9 @@ static enum pp_status read_norms(const struct pp_keys *keys, const struct pp_fam
     }
     m->norm_params = count * family->norm_vectors * m->hidden;
     m->final_extra = family->norm_vectors * m->hidden;
-    m->final_extra += (family->has & PP_HAS_HEAD_BIAS) != 0 ? m->vocab : 0;
+    bool head_bias = (family->has & PP_HAS_HEAD_BIAS) != 0;
+    PP_TRY(pp_keys_bool(keys, "lm_head_bias", &head_bias));
+    m->final_extra += head_bias ? m->vocab : 0;
     m->embedding_extra =
         (family->has & PP_HAS_EMBEDDING_NORM) != 0 ? family->norm_vectors * m->hidden : 0;
     return PP_OK;
@@ -416,8 +436,20 @@ enum pp_status pp_model_from_node(const struct pp_doc *doc, const struct pp_node
     pp_keys_add(&keys, doc, config);
     struct pp_model m = {0};
     pp_copy(m.id, sizeof m.id, pp_doc_name(doc));
-    snprintf(m.source, sizeof m.source, "%.240s", pp_doc_name(doc));
-    PP_TRY(read_model(&keys, &m));
+    enum pp_status status = read_model(&keys, &m);
+    if (status != PP_OK) {
+        if (err != NULL && err->file[0] == '\0') { /* what is wrong is not one node */
+            pp_err_place(err, pp_doc_name(doc), 0, 0);
+        }
+        return status;
+    }
+    if (pp_family_find(m.family)->name[0] == '\0') {
+        snprintf(m.source, sizeof m.source,
+                 "%.120s; model_type '%s' is not known: counted like Llama", pp_doc_name(doc),
+                 m.family);
+    } else {
+        pp_copy(m.source, sizeof m.source, pp_doc_name(doc));
+    }
     *model_p = m;
     return PP_OK;
 }

@@ -36,7 +36,9 @@ struct pp_model {
 
     int64_t experts;                                   /* 0 = dense model */
     int64_t experts_per_token, expert_ffn, shared_ffn; /* shared: total width of shared experts */
-    int32_t first_dense_layers;                        /* the first k layers are dense */
+    int64_t expert_groups,
+        groups_per_token;         /* a token's experts lie in few of the groups; 0: any */
+    int32_t first_dense_layers;   /* the first k layers are dense */
     int32_t moe_every, moe_phase; /* then MoE where (layer + phase) % every == 0; 1, 0 = all */
     uint64_t dense_mask[16];      /* bit l: layer l is dense all the same (l < 1024) */
 

@@ -35,14 +35,14 @@ static const struct pp_family families[] = {
      PP_HAS_CORRECTION},
     {"glm_moe_dsa", false, true, 1, 2, PP_KEY_NO, PP_KEY_NO, PP_NEVER, PP_QK_NONE, 0,
      PP_HAS_CORRECTION},
-    {"glm4_moe", false, true, 1, 2, PP_KEY_NO, PP_NEVER, PP_NEVER, PP_QK_KEY_HEAD, 0,
+    {"glm4_moe", false, true, 1, 2, PP_KEY_NO, PP_NEVER, PP_NEVER, PP_QK_HEAD_IF, 0,
      PP_HAS_CORRECTION},
     {"glm4v_moe_text", false, true, 1, 2, PP_KEY_YES, PP_NEVER, PP_NEVER, PP_QK_NONE, 0,
      PP_HAS_CORRECTION},
     {"glm", false, true, 1, 2, PP_KEY_NO, PP_NEVER, PP_NEVER, PP_QK_NONE, 128, 0},
     {"glm4", false, true, 1, 4, PP_KEY_NO, PP_NEVER, PP_NEVER, PP_QK_NONE, 128, 0},
     {"dots1", false, true, 1, 2, PP_KEY_NO, PP_KEY_NO, PP_NEVER, PP_QK_HEAD, 0, PP_HAS_CORRECTION},
-    {"minimax_m2", false, true, 1, 2, PP_NEVER, PP_NEVER, PP_NEVER, PP_QK_KEY_FULL, 0,
+    {"minimax_m2", false, true, 1, 2, PP_NEVER, PP_NEVER, PP_NEVER, PP_QK_FULL_UNLESS, 0,
      PP_HAS_CORRECTION},
     {"gpt_oss", false, true, 1, 2, PP_KEY_YES, PP_KEY_YES, PP_NEVER, PP_QK_NONE, 64,
      PP_HAS_SINKS | PP_HAS_ROUTER_BIAS | PP_HAS_WINDOW_ALTERNATING},
@@ -68,7 +68,7 @@ static const struct pp_family families[] = {
     {"internlm3", false, true, 1, 2, PP_KEY_NO, PP_KEY_NO, PP_KEY_NO, PP_QK_NONE, 0, 0},
     {"baichuan", false, true, 1, 2, PP_NEVER, PP_NEVER, PP_NEVER, PP_QK_NONE, 0, 0},
     {"stablelm", false, true, 2, 2, PP_KEY_NO, PP_NEVER, PP_NEVER, PP_QK_NONE, 0, 0},
-    {"cohere", true, true, 1, 1, PP_KEY_NO, PP_KEY_NO, PP_NEVER, PP_QK_KEY_FULL, 0, 0},
+    {"cohere", true, true, 1, 1, PP_KEY_NO, PP_KEY_NO, PP_NEVER, PP_QK_FULL_IF, 0, 0},
     {"cohere2", true, true, 1, 1, PP_KEY_NO, PP_KEY_NO, PP_NEVER, PP_QK_NONE, 0, 0},
     {"starcoder2", true, false, 2, 2, PP_KEY_YES, PP_KEY_YES, PP_KEY_YES, PP_QK_NONE, 0, 0},
     {"llama4_text", false, true, 1, 2, PP_KEY_NO, PP_KEY_NO, PP_NEVER, PP_QK_NONE, 128,
@@ -88,11 +88,41 @@ static const struct pp_family families[] = {
      PP_HAS_FFN_4H | PP_HAS_MULTI_QUERY},
 };
 
+static const struct pp_family unknown_family = {"",
+                                                false,
+                                                true,
+                                                1,
+                                                2,
+                                                PP_KEY_NO,
+                                                PP_KEY_NO,
+                                                PP_KEY_NO,
+                                                PP_QK_HEAD_IF,
+                                                0,
+                                                PP_HAS_NOAUX_CORRECTION};
+
 const struct pp_family *pp_family_find(const char *model_type) {
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (strcmp(families[i].name, model_type) == 0) {
             return &families[i];
         }
     }
-    return &families[0];
+    return &unknown_family;
+}
+
+int64_t pp_family_default(const struct pp_family *family, const char *key) {
+    static const struct {
+        const char *family, *key;
+        int64_t value;
+    } defaults[] = {
+        /* the published text towers leave out what equals their class's default */
+        {"gemma3_text", "vocab_size", 262208},     {"gemma3_text", "num_attention_heads", 8},
+        {"gemma3_text", "num_key_value_heads", 4}, {"gemma3_text", "sliding_window_pattern", 6},
+        {"cohere2", "sliding_window_pattern", 4},
+    };
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
+        if (strcmp(defaults[i].family, family->name) == 0 && strcmp(defaults[i].key, key) == 0) {
+            return defaults[i].value;
+        }
+    }
+    return 0;
 }

@@ -43,9 +43,9 @@ static bool alias_at(const char *aliases, int32_t index, char name[PP_KEY_BYTES]
     return true;
 }
 
-const struct pp_node *pp_keys_find(const struct pp_keys *keys, const char *aliases,
-                                   const struct pp_doc **doc_p) {
-    char name[PP_KEY_BYTES];
+/** @param name  the alias that was found, or the last one looked for */
+static const struct pp_node *find(const struct pp_keys *keys, const char *aliases,
+                                  const struct pp_doc **doc_p, char name[PP_KEY_BYTES]) {
     for (int32_t s = 0; s < keys->count; s++) {
         bool explicit_null = false;
         for (int32_t a = 0; alias_at(aliases, a, name); a++) {
@@ -63,10 +63,17 @@ const struct pp_node *pp_keys_find(const struct pp_keys *keys, const char *alias
     return NULL;
 }
 
+const struct pp_node *pp_keys_find(const struct pp_keys *keys, const char *aliases,
+                                   const struct pp_doc **doc_p) {
+    char name[PP_KEY_BYTES];
+    return find(keys, aliases, doc_p, name);
+}
+
 enum pp_status pp_keys_int(const struct pp_keys *keys, const char *aliases, int64_t low,
                            int64_t high, int64_t *value_p, bool *found_p) {
     const struct pp_doc *doc = NULL;
-    const struct pp_node *node = pp_keys_find(keys, aliases, &doc);
+    char name[PP_KEY_BYTES];
+    const struct pp_node *node = find(keys, aliases, &doc, name);
     *found_p = node != NULL;
     if (node == NULL) {
         return PP_OK;
@@ -76,15 +83,15 @@ enum pp_status pp_keys_int(const struct pp_keys *keys, const char *aliases, int6
     if (!pp_node_get_int(node, &value)) {
         if (pp_node_kind(node) == PP_NODE_INT) {
             return pp_node_fail(keys->err, doc, node, PP_E_RANGE, "%s is %s, expected %lld to %lld",
-                                aliases, text, (long long)low, (long long)high);
+                                name, text, (long long)low, (long long)high);
         }
         return pp_node_fail(keys->err, doc, node, PP_E_TYPE, "%s is %s%s%.60s, expected an integer",
-                            aliases, pp_node_kind_name(pp_node_kind(node)),
-                            text != NULL ? ": " : "", text != NULL ? text : "");
+                            name, pp_node_kind_name(pp_node_kind(node)), text != NULL ? ": " : "",
+                            text != NULL ? text : "");
     }
     if (value < low || value > high) {
         return pp_node_fail(keys->err, doc, node, PP_E_RANGE, "%s is %lld, expected %lld to %lld",
-                            aliases, (long long)value, (long long)low, (long long)high);
+                            name, (long long)value, (long long)low, (long long)high);
     }
     *value_p = value;
     return PP_OK;
@@ -106,14 +113,15 @@ enum pp_status pp_keys_need(const struct pp_keys *keys, const char *aliases, int
 
 enum pp_status pp_keys_bool(const struct pp_keys *keys, const char *aliases, bool *value_p) {
     const struct pp_doc *doc = NULL;
-    const struct pp_node *node = pp_keys_find(keys, aliases, &doc);
+    char name[PP_KEY_BYTES];
+    const struct pp_node *node = find(keys, aliases, &doc, name);
     if (node == NULL) {
         return PP_OK;
     }
     bool value;
     if (!pp_node_get_bool(node, &value)) {
         return pp_node_fail(keys->err, doc, node, PP_E_TYPE, "%s is %s, expected true or false",
-                            aliases, pp_node_kind_name(pp_node_kind(node)));
+                            name, pp_node_kind_name(pp_node_kind(node)));
     }
     *value_p = value;
     return PP_OK;

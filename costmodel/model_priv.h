@@ -22,10 +22,11 @@ enum pp_trait { PP_NEVER, PP_ALWAYS, PP_KEY_NO, PP_KEY_YES };
 /** Norms on queries and keys. */
 enum pp_qk_norm {
     PP_QK_NONE,
-    PP_QK_HEAD,     /* one weight per head dimension, shared by the heads */
-    PP_QK_FULL,     /* one weight per projected channel */
-    PP_QK_KEY_HEAD, /* as HEAD where use_qk_norm is true */
-    PP_QK_KEY_FULL, /* as FULL where use_qk_norm is true */
+    PP_QK_HEAD,        /* one weight per head dimension, shared by the heads */
+    PP_QK_FULL,        /* one weight per projected channel */
+    PP_QK_HEAD_IF,     /* as HEAD where use_qk_norm is true */
+    PP_QK_FULL_IF,     /* as FULL where use_qk_norm is true */
+    PP_QK_FULL_UNLESS, /* as FULL unless use_qk_norm is false */
 };
 
 /** Features that few families have. */
@@ -41,9 +42,8 @@ enum {
     PP_HAS_HEAD_BIAS = 1 << 8,
     PP_HAS_FFN_4H = 1 << 9,              /* no width given means four times hidden */
     PP_HAS_WINDOW_ALTERNATING = 1 << 10, /* every other layer is windowed */
-    PP_HAS_LLAMA4_MLP = 1 << 11,        /* shared expert as wide as one expert, dense width apart */
-    PP_HAS_MULTI_QUERY = 1 << 12,       /* one kv head unless the config says otherwise */
-    PP_HAS_QUERY_BIASES_ONLY = 1 << 13, /* attention_bias means q, k, v, not the output */
+    PP_HAS_LLAMA4_MLP = 1 << 11,  /* shared expert as wide as one expert, dense width apart */
+    PP_HAS_MULTI_QUERY = 1 << 12, /* one kv head unless the config says otherwise */
 };
 
 struct pp_family {
@@ -58,8 +58,12 @@ struct pp_family {
     uint32_t has;
 };
 
-/** Traits of a model_type; those of an ordinary Llama-like decoder if it is not known. */
+/** Traits of a model_type; if it is not known those of an ordinary Llama-like decoder, under the
+ *  empty name. */
 const struct pp_family *pp_family_find(const char *model_type);
+
+/** Value of an absent key in this family's configuration class; 0 if it has none of its own. */
+int64_t pp_family_default(const struct pp_family *family, const char *key);
 
 /** Parameters of a layer by how parallelism divides them. */
 struct pp_layer_parts {

@@ -5,7 +5,11 @@
  * recipes/llm/train_ft.py).
  *
  * Reading never guesses: a key of the wrong type, an unknown pipeline key or an illegal value is an
- * error with file, line and column. What Automodel ignores or overwrites becomes a lint.
+ * error with file, line and column. What Automodel ignores or overwrites becomes a lint. Keys that
+ * we do not read may hold anything.
+ *
+ * Strings are taken as Automodel's loader takes them: none and None are null, "4" is 4, 1e-8 is a
+ * float, quoted or not (pp_value_translate). Environment references (${VAR}) are not resolved.
  */
 #ifndef PP_COSTMODEL_RECIPE_H
 #define PP_COSTMODEL_RECIPE_H
@@ -16,8 +20,24 @@
 
 enum pp_recompute { PP_RECOMPUTE_NONE, PP_RECOMPUTE_SELECTIVE, PP_RECOMPUTE_FULL };
 
+/** Limits of what a recipe may ask for: small enough that products of three of them fit int64. */
+enum {
+    PP_RECIPE_MAX_BATCH = 1 << 20,        /* sequences a microbatch, a local batch */
+    PP_RECIPE_MAX_GLOBAL_BATCH = 1 << 30, /* sequences a step */
+    PP_RECIPE_MAX_SEQ_LEN = 1 << 27,      /* tokens */
+};
+
 enum pp_dtype { PP_DTYPE_BF16, PP_DTYPE_FP16, PP_DTYPE_FP32, PP_DTYPE_OTHER };
+
+/** Bytes of one element; 8, the largest, for PP_DTYPE_OTHER. */
 int32_t pp_dtype_bytes(enum pp_dtype dtype);
+
+/**
+ * A dtype name as Automodel's dtype_from_str takes it: any case, with or without "torch.", and
+ * "bf16"; not "fp16" or "fp32". Real and integer dtypes beside the three become PP_DTYPE_OTHER.
+ * @return false if Automodel does not know the name (or means a complex number)
+ */
+bool pp_dtype_from_name(const char *name, enum pp_dtype *dtype_p);
 
 /** The 14 fields of Automodel's PipelineConfig, in its order. Strings live in the recipe. */
 struct pp_pipeline_config {
@@ -51,26 +71,29 @@ struct pp_lint {
 };
 
 struct pp_recipe {
-    struct pp_doc *doc; /* owned; the verbatim text is pp_doc_text(doc) */
-    struct pp_pipeline_config pipeline;
-    bool has_pipeline_block;
+    struct pp_doc *doc;                 /* owned; the verbatim text is pp_doc_text(doc) */
+    struct pp_pipeline_config pipeline; /* with pp_size 1, where Automodel ignores the block: as
+                                           written if it is legal, else the defaults */
+    bool has_pipeline_block;            /* distributed.pipeline is there and not null */
 
     /* distributed.* */
-    char strategy[24];                          /* "fsdp2" */
+    char strategy[24];                          /* lower case; "fsdp2" */
     int32_t pp_size, tp_size, cp_size, ep_size; /* 1 */
     int32_t dp_size, dp_replicate_size;         /* 0 = derive from the world */
     bool sequence_parallel;
     enum pp_recompute recompute; /* activation_checkpointing */
     bool defer_fsdp_grad_sync;   /* true */
     bool has_reshard_after_forward, reshard_after_forward;
-    enum pp_dtype param_dtype, reduce_dtype; /* mp_policy; bf16 and fp32 */
+    enum pp_dtype param_dtype, reduce_dtype; /* mp_policy; bf16 and fp32 without one. A policy that
+                                                leaves one out: the model's, the parameters' */
 
     /* step_scheduler.* */
     int64_t global_batch_size; /* 0 = not given */
     int32_t local_batch_size;  /* 1 */
 
     /* data: sequence length a step sees; 0 = unknown */
-    int64_t dataset_seq_len; /* dataset.seq_len or dataset.seq_length */
+    int64_t dataset_seq_len; /* dataset.seq_len, else dataset.seq_length (linted: the pipeline does
+                                not read it), else dataloader.collate_fn.max_length (VLM recipes) */
     int64_t packed_sequence_size;
 
     /* model.* */
@@ -80,7 +103,8 @@ struct pp_recipe {
     enum pp_dtype model_dtype; /* model.torch_dtype / config.torch_dtype; bf16 */
     bool enable_fsdp_optimizations;
     char attention_backend[24]; /* model.backend.attn or attn_implementation; may be empty */
-    bool fused_cross_entropy;   /* loss_fn is FusedLinearCrossEntropy */
+    bool fused_cross_entropy;   /* loss_fn is FusedLinearCrossEntropy and Automodel keeps it: with
+                                   pp_size > 1 only if patch_causal_lm_model */
     char optimizer[64];         /* optimizer._target_, last component */
 
     /* peft */
@@ -104,7 +128,8 @@ struct pp_setting {
  * Reads a recipe from a file, applies settings in order (the last wins), resolves defaults.
  * Does not judge whether the pipeline is legal for a model or a world: planning does.
  * @return PP_OK, PP_E_FILE, PP_E_SYNTAX, PP_E_TYPE, PP_E_KEY, PP_E_VALUE, PP_E_RANGE, PP_E_ROUND,
- *         PP_E_PIPELINE (pp_size > 1 without a pipeline block), PP_E_NOMEM
+ *         PP_E_PIPELINE (pp_size > 1 without a pipeline block, without a schedule name, or with
+ *         another strategy than fsdp2), PP_E_NOMEM
  */
 enum pp_status pp_recipe_read(const char *path, const struct pp_setting *settings,
                               int32_t setting_count, struct pp_recipe **recipe_p,
@@ -116,15 +141,19 @@ enum pp_status pp_recipe_from_doc(struct pp_doc *doc, struct pp_recipe **recipe_
 
 void pp_recipe_destroy(struct pp_recipe *recipe);
 
-/** Sequence length a microbatch has: packed size, else dataset length, else pp_seq_len, else 0. */
+/** Sequence length a microbatch has: packed size, else dataset length, else pp_seq_len, else 0.
+ *  (pp_seq_len comes last because recipes call update_seq_len with the real length on each step.)
+ */
 int64_t pp_recipe_seq_len(const struct pp_recipe *recipe);
 
 /**
- * The recipe's text with only these keys changed, comments and layout kept: a scalar is replaced in
- * place, a missing key is added to its mapping, a missing mapping at its parent's end.
- * @param out  written on success; verified by parsing it again and comparing every other key
- * @return PP_OK, PP_E_VALUE (a key whose place is not editable, such as inside a flow mapping or
- *         behind an alias), PP_E_NOMEM
+ * The recipe's text with only these keys changed, comments and layout kept: a scalar or a value in
+ * brackets is replaced in place, a missing key is added at its mapping's end (block or flow), with
+ * the mappings it needs. Starts from the verbatim text: settings the document was read with are not
+ * in it. Values that YAML would read as something else are quoted.
+ * @param out  appended to on success; verified by parsing it again and comparing every key
+ * @return PP_OK, PP_E_TYPE (not a mapping), PP_E_VALUE (a key whose place is not editable, such as
+ *         one behind an alias or one that holds a block of several lines), PP_E_NOMEM
  */
 enum pp_status pp_recipe_rewrite(const struct pp_doc *doc, const struct pp_setting *settings,
                                  int32_t setting_count, struct pp_text *out, struct pp_err *err);

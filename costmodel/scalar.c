@@ -35,9 +35,9 @@ static void append(struct pp_scalar *s, int factor, int64_t digit) {
     s->integer = next;
 }
 
-/* Digits and underscores of `base` up to the end of the text; at least one digit. */
-static bool read_digits(const char *p, int base, struct pp_scalar *s) {
-    bool any = false;
+/* Digits and underscores of `base` up to the end of the text; at least one digit, `any` = there was
+ * one already. */
+static bool read_digits(const char *p, int base, bool any, struct pp_scalar *s) {
     for (; *p != '\0'; p++) {
         if (*p == '_') {
             continue;
@@ -79,17 +79,17 @@ static bool read_sexagesimal(const char *p, struct pp_scalar *s) {
 static bool read_unsigned_int(const char *p, struct pp_scalar *s) {
     if (p[0] == '0' && p[1] != '\0') {
         if (p[1] == 'b') {
-            return read_digits(p + 2, 2, s);
+            return read_digits(p + 2, 2, false, s);
         }
         if (p[1] == 'x') {
-            return read_digits(p + 2, 16, s);
+            return read_digits(p + 2, 16, false, s);
         }
-        return read_digits(p + 1, 8, s);
+        return read_digits(p + 1, 8, true, s);
     }
     if (!is_digit(*p)) {
         return false;
     }
-    return strchr(p, ':') != NULL ? read_sexagesimal(p, s) : read_digits(p, 10, s);
+    return strchr(p, ':') != NULL ? read_sexagesimal(p, s) : read_digits(p, 10, false, s);
 }
 
 static bool read_int(const char *text, struct pp_scalar *s) {

@@ -1,7 +1,8 @@
 /**
  * @file scalar.h
  * What a plain YAML scalar is, as PyYAML's safe_load (YAML 1.1) sees it: yes/no/on/off are
- * booleans, 010 is octal, 1:30 is 90, 1e-8 and 0o17 are strings. Used by doc*.c only. Pure.
+ * booleans, 010 is octal, 1:30 is 90, 1e-8 and 0o17 are strings. Base-60 floats (1:30.5) are
+ * left strings, too: nobody writes them. Used by doc*.c only. Pure.
  */
 #ifndef PP_COSTMODEL_SCALAR_H
 #define PP_COSTMODEL_SCALAR_H

@@ -115,7 +115,7 @@ static enum pp_status parse_quantity(const char *text, const struct unit *units,
         return pp_fail(err, PP_E_RANGE, "'%.*s' is negative; a %s is 0 or more", SHOWN_BYTES, text,
                        what);
     }
-    int64_t value;
+    int64_t value = 0;
     if (!scale(&d, unit->num, unit->den, &value)) {
         return pp_fail(err, PP_E_RANGE, "'%.*s' is too large for a %s", SHOWN_BYTES, text, what);
     }
@@ -229,8 +229,8 @@ static enum pp_status split_ratio(const char *text, int64_t *num_p, int64_t *den
         return pp_fail(err, PP_E_RANGE, "'%.*s' divides by zero", SHOWN_BYTES, text);
     }
     int64_t ten = power_of_ten(a.fraction_digits);
-    int64_t scaled;
-    int64_t num;
+    int64_t scaled = 0;
+    int64_t num = 0;
     if (a.huge || b.huge || a.dropped || !pp_mul_i64(a.whole, ten, &scaled) ||
         !pp_add_i64(scaled, a.fraction, &num)) {
         return pp_fail(err, PP_E_RANGE, "'%.*s' has too many digits for a ratio", SHOWN_BYTES,
@@ -244,8 +244,8 @@ static enum pp_status split_ratio(const char *text, int64_t *num_p, int64_t *den
 enum pp_status pp_parse_ratio(const char *text, int64_t *num_p, int64_t *den_p,
                               struct pp_err *err) {
     const int64_t limit = 1000000000;
-    int64_t num;
-    int64_t den;
+    int64_t num = 0;
+    int64_t den = 0;
     PP_TRY(split_ratio(text, &num, &den, err));
     int64_t divisor = greatest_common_divisor(num, den);
     num /= divisor;
