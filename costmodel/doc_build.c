@@ -191,19 +191,12 @@ static void resolve_plain(struct pp_node *node) {
 }
 
 static enum pp_node_style scalar_style(struct fy_event *event) {
-    switch (fy_token_scalar_style(event->scalar.value)) {
-    case FYSS_SINGLE_QUOTED:
-    case FYSS_DOUBLE_QUOTED:
-        return PP_STYLE_QUOTED;
-    case FYSS_LITERAL:
-    case FYSS_FOLDED:
+    enum fy_scalar_style style = fy_token_scalar_style(event->scalar.value);
+    if (style == FYSS_LITERAL || style == FYSS_FOLDED) {
         return PP_STYLE_TEXT_BLOCK;
-    case FYSS_ANY:
-    case FYSS_PLAIN:
-    case FYSS_MAX:
-        return PP_STYLE_PLAIN;
     }
-    return PP_STYLE_PLAIN;
+    return style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED ? PP_STYLE_QUOTED
+                                                                      : PP_STYLE_PLAIN;
 }
 
 /* The scalar's bytes as they stand in the text; NULL if it has no place in it (an empty value). */
@@ -218,15 +211,20 @@ static const char *raw_scalar(const struct builder *b, struct fy_event *event, s
     return b->text + begin->input_pos;
 }
 
-/* Copies a scalar's value into the document. Double-quoted ones with escapes: see unquote.h. */
+static char quote_of(struct fy_event *event) {
+    enum fy_scalar_style style = fy_token_scalar_style(event->scalar.value);
+    return style == FYSS_SINGLE_QUOTED ? '\'' : style == FYSS_DOUBLE_QUOTED ? '"' : '\0';
+}
+
+/* Copies a scalar's value into the document. Quoted ones are decoded by us: see unquote.h. */
 static enum pp_status scalar_text(struct builder *b, struct fy_event *event,
                                   const struct pp_place *place, const char **text_p) {
     struct pp_text unquoted = {0};
     size_t size = 0;
     const char *text = raw_scalar(b, event, &size);
-    bool is_double = fy_token_scalar_style(event->scalar.value) == FYSS_DOUBLE_QUOTED;
-    if (is_double && text != NULL && memchr(text, '\\', size) != NULL) {
-        if (!pp_unquote_double(text, size, &unquoted)) {
+    char quote = quote_of(event);
+    if (quote != '\0' && text != NULL) {
+        if (!pp_unquote(text, size, quote, &unquoted)) {
             pp_text_free(&unquoted);
             return refuse(b, place, "an escape in quotes that YAML does not know");
         }

@@ -20,7 +20,8 @@
 
 enum pp_recompute { PP_RECOMPUTE_NONE, PP_RECOMPUTE_SELECTIVE, PP_RECOMPUTE_FULL };
 
-/** Limits of what a recipe may ask for: small enough that products of three of them fit int64. */
+/** Limits of what a recipe may ask for: the tokens of a local batch stay below 2^48, those of a
+ * step below 2^58. */
 enum {
     PP_RECIPE_MAX_BATCH = 1 << 20,        /* sequences a microbatch, a local batch */
     PP_RECIPE_MAX_GLOBAL_BATCH = 1 << 30, /* sequences a step */

@@ -38,6 +38,11 @@ static bool autopipeline(const struct pp_recipe *r, struct pp_lint *lint) {
                      "belong into distributed.pipeline");
 }
 
+static bool teacher(const struct pp_recipe *r, struct pp_lint *lint) {
+    return is_given(r, "teacher_distributed.pipeline") &&
+           say(lint, "the teacher's pipeline is not planned, only that of the model in training");
+}
+
 static bool batch_overwritten(const struct pp_recipe *r, struct pp_lint *lint) {
     return is_given(r, PIPELINE ".pp_batch_size") &&
            say(lint,
@@ -194,6 +199,7 @@ struct lint_rule {
 static const struct lint_rule rules[] = {
     {"W_PP_DISABLED", PP_LINT_WARNING, true, PIPELINE, pp_disabled},
     {"W_AUTOPIPELINE", PP_LINT_WARNING, true, "autopipeline", autopipeline},
+    {"W_TEACHER", PP_LINT_INFO, true, "teacher_distributed.pipeline", teacher},
     {"W_DUALPIPEV_PLACEMENT", PP_LINT_ERROR, false, PIPELINE ".pp_schedule", dualpipev_placement},
     {"W_V_LOSS", PP_LINT_WARNING, false, PIPELINE ".pp_schedule", v_loss},
     {"W_CSV_NAME", PP_LINT_WARNING, false, PIPELINE ".pp_schedule_csv", csv_name},

@@ -140,10 +140,10 @@ static void fold(struct reader *r) {
     }
 }
 
-bool pp_unquote_double(const char *raw, size_t size, struct pp_text *out) {
+bool pp_unquote(const char *raw, size_t size, char quote, struct pp_text *out) {
     struct reader r = {.p = raw, .end = raw + size, .out = out, .kept = out->size};
     while (r.p < r.end) {
-        if (*r.p == '\\') {
+        if (quote == '"' && *r.p == '\\') {
             r.p++;
             if (!read_escape(&r)) {
                 return false;
@@ -153,7 +153,9 @@ bool pp_unquote_double(const char *raw, size_t size, struct pp_text *out) {
             fold(&r);
             r.kept = out->size;
         } else {
-            pp_text_add(out, r.p++, 1);
+            pp_text_add(out, r.p, 1);
+            bool is_pair = quote == '\'' && r.end - r.p > 1 && r.p[0] == quote && r.p[1] == quote;
+            r.p += is_pair ? 2 : 1;
         }
     }
     return true;

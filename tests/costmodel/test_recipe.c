@@ -144,6 +144,7 @@ Test(recipe, lints_that_need_a_recipe_of_their_own) {
     } cases[] = {
         {"distributed: {pp_size: 1, pipeline: {foo: 1}}", "W_PP_DISABLED"},
         {"autopipeline: {pp_schedule: 1f1b}", "W_AUTOPIPELINE"},
+        {"teacher_distributed: {pipeline: {}}", "W_TEACHER"},
         {PP2("    round_virtual_stages_to_pp_multiple: up"), "W_ROUND_IGNORED"},
         {PP2("    pp_schedule: dualpipev"), "W_DUALPIPEV_PLACEMENT"},
         {PP2("    pp_schedule: ZBVZeroBubble"), "W_V_LOSS"},

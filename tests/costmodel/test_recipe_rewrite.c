@@ -194,6 +194,34 @@ Test(rewrite, automodels_recipes_keep_every_other_line) {
     cr_assert_eq(count, 94);
 }
 
+/* Any text is a value that can be written, in block and in flow: never refused, always read back.
+ */
+Test(rewrite, every_value_can_be_written) {
+    static const char alphabet[] = "ab019 .:,-_#&*!|>'\"%@`{}[]()?~=\\\n\t\r\x07\xc3\xa9neoyNul/";
+    static const char *const texts[] = {"k: 1\nz: 2\n", "q: {k: 1}\n", "q: {z: [1]}\n",
+                                        "z:\n  y: 2"};
+    static const char *const keys[] = {"k", "q.k", "q.k", "z.k"};
+    uint32_t rng = 11;
+    for (int i = 0; i < 3000; i++) {
+        char value[16];
+        rng = rng * 1664525u + 1013904223u;
+        size_t size = (rng >> 8) % (sizeof value - 1);
+        for (size_t k = 0; k < size; k++) {
+            rng = rng * 1664525u + 1013904223u;
+            value[k] = alphabet[(rng >> 8) % (sizeof alphabet - 1)];
+            if ((unsigned char)value[k] >= 0x80) { /* whole characters only */
+                value[k] = 'x';
+            }
+        }
+        value[size] = '\0';
+        const struct pp_setting setting = {keys[i % 4], value};
+        struct pp_err err = {0};
+        char *got = rewrite(texts[i % 4], &setting, 1, &err);
+        cr_assert_not_null(got, "'%s' in %s: %s", value, texts[i % 4], err.message);
+        free(got);
+    }
+}
+
 /* Random layouts: either refused or, as the function itself verifies, right. */
 Test(rewrite, mutated_text_breaks_nothing) {
     static const char seed_text[] =
