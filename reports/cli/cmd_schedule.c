@@ -121,9 +121,11 @@ static enum pp_status check_json_size(const struct pp_sched *s, struct pp_err *e
 
 static enum pp_status write_json(struct pp_cli *cli, const struct pp_schedule_info *info,
                                  const struct pp_sched *s, const char *csv) {
+    char id[65];
+    pp_sched_csv_sha256(s, id);
     json_t *document = pp_json_document(cli->command);
     json_object_set_new(document, "schedule", json_string(info->name));
-    json_object_set_new(document, "schedule_id", json_string(s->id));
+    json_object_set_new(document, "schedule_id", json_string(id));
     json_object_set_new(document, "ranks", json_integer(s->rank_count));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));

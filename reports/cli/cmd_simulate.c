@@ -126,10 +126,12 @@ static json_t *rank_json(const struct simulation *sim, int32_t rank) {
 static json_t *document_of(const struct pp_cli *cli, const struct simulation *sim) {
     const struct pp_sched *s = sim->sched;
     const struct pp_metrics *m = &sim->metrics;
+    char id[65];
+    pp_sched_csv_sha256(s, id);
     json_t *document = pp_json_document(cli->command);
     json_object_set_new(document, "schedule",
                         sim->info == NULL ? json_null() : json_string(sim->info->name));
-    json_object_set_new(document, "schedule_id", json_string(s->id));
+    json_object_set_new(document, "schedule_id", json_string(id));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));
     json_object_set_new(document, "makespan_ns", json_integer(m->makespan_ns));

@@ -76,7 +76,7 @@ Test(cli_robust, unknown_flags_name_the_nearest) {
     expect_error("schedule --microbatch 8", 2, "E_USAGE", "did you mean --microbatches?");
     expect_error("simulate --t-p2 8", 2, "E_USAGE", "did you mean --t-p2p?");
     expect_error("models --colour", 2, "E_USAGE", "usage: pipeplan models");
-    expect_error("split --layers", 2, "E_USAGE", "--layers needs a value");
+    expect_error("split --pp 2 --layers", 2, "E_USAGE", "--layers needs a value");
     expect_error("split --with-encoders=yes --layers 2 --pp 1", 2, "E_USAGE", "takes no value");
     expect_error("split 8 --layers 2 --pp 1", 2, "E_USAGE", "unexpected argument");
 }
