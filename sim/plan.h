@@ -97,8 +97,8 @@ struct pp_plan_set {
 };
 
 /**
- * The recipe's nodes times 8 if they can hold its parallel sizes, else the smallest legal world: the
- * smallest dp for which ep and the global batch divide. @return PP_OK, PP_E_WORLD
+ * The recipe's nodes times 8 if they can hold its parallel sizes, else the smallest legal world:
+ * the smallest dp for which ep and the global batch divide. @return PP_OK, PP_E_WORLD
  */
 enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu_count_p,
                                     struct pp_err *err);

@@ -1,4 +1,5 @@
-/* A recipe as text and everything a planning run needs around it, for tests of planner and store. */
+/* A recipe as text and everything a planning run needs around it, for tests of planner and store.
+ */
 #ifndef PP_TESTS_PLAN_SUPPORT_H
 #define PP_TESTS_PLAN_SUPPORT_H
 
@@ -7,27 +8,26 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static const char deepseek_recipe[] =
-    "step_scheduler:\n"
-    "  global_batch_size: 512\n"
-    "  local_batch_size: 4\n"
-    "model:\n"
-    "  config:\n"
-    "    pretrained_model_name_or_path: deepseek-ai/DeepSeek-V3\n"
-    "distributed:\n"
-    "  strategy: fsdp2\n"
-    "  pp_size: 4\n"
-    "  ep_size: 64\n"
-    "  activation_checkpointing: true\n"
-    "  pipeline:\n"
-    "    pp_schedule: interleaved1f1b\n"
-    "    pp_microbatch_size: 1\n"
-    "    layers_per_stage: 2\n"
-    "    round_virtual_stages_to_pp_multiple: down\n"
-    "dataset:\n"
-    "  seq_len: 4096\n"
-    "ci:\n"
-    "  nodes: 32\n";
+static const char deepseek_recipe[] = "step_scheduler:\n"
+                                      "  global_batch_size: 512\n"
+                                      "  local_batch_size: 4\n"
+                                      "model:\n"
+                                      "  config:\n"
+                                      "    pretrained_model_name_or_path: deepseek-ai/DeepSeek-V3\n"
+                                      "distributed:\n"
+                                      "  strategy: fsdp2\n"
+                                      "  pp_size: 4\n"
+                                      "  ep_size: 64\n"
+                                      "  activation_checkpointing: true\n"
+                                      "  pipeline:\n"
+                                      "    pp_schedule: interleaved1f1b\n"
+                                      "    pp_microbatch_size: 1\n"
+                                      "    layers_per_stage: 2\n"
+                                      "    round_virtual_stages_to_pp_multiple: down\n"
+                                      "dataset:\n"
+                                      "  seq_len: 4096\n"
+                                      "ci:\n"
+                                      "  nodes: 32\n";
 
 struct bed {
     struct pp_recipe *recipe;
