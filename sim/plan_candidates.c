@@ -38,11 +38,19 @@ static void note_option(struct walk *w, const struct pp_split_request *req) {
     }
 }
 
-/* The first settings that reach a stage count name it: the recipe's own, then the recipe's with
- * another rounding, then none, then layers_per_stage ever further from the recipe's. */
+/* The first settings that reach a stage count name it: the recipe's own word for word, then the
+ * recipe's with another rounding, then none, then layers_per_stage ever further from the recipe's.
+ */
 static void find_options(struct walk *w, enum pp_schedule_kind kind) {
     const struct pp_pipeline_config *p = &w->world->req->recipe->pipeline;
     const int32_t layers = w->world->req->model->layer_count;
+    const struct pp_split_request own = {.layer_count = layers,
+                                         .pp_size = w->world->pp_size,
+                                         .layers_per_stage = p->layers_per_stage,
+                                         .has_layers_per_stage = p->has_layers_per_stage,
+                                         .round = p->round,
+                                         .kind = kind};
+    note_option(w, &own);
     const enum pp_round rounds[] = {p->round, PP_ROUND_NONE, PP_ROUND_UP, PP_ROUND_DOWN};
     int32_t base = p->has_layers_per_stage
                        ? p->layers_per_stage

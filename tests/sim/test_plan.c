@@ -194,6 +194,14 @@ Test(plan, worlds_that_cannot_hold_the_sizes_are_refused_with_advice) {
     bed_deinit(&b);
 }
 
+static void assert_distinct(const struct pp_plan_set *set) {
+    for (int32_t i = 0; i < set->plan_count; i++) {
+        for (int32_t j = 0; j < i; j++) {
+            cr_assert_str_neq(set->plans[i].id, set->plans[j].id);
+        }
+    }
+}
+
 Test(plan, searching_pp_offers_other_sizes_and_never_a_worse_best) {
     struct bed b;
     bed_init(&b, deepseek_recipe, NULL);
@@ -208,11 +216,48 @@ Test(plan, searching_pp_offers_other_sizes_and_never_a_worse_best) {
         cr_assert_eq(256 / pp % 64, 0, "ep 64 does not fit into 256 / %d", pp);
     }
     cr_assert(other);
+    assert_distinct(free_pp);
     cr_assert_gt(free_pp->plan_count, fixed->plan_count);
     cr_assert_leq(free_pp->plans[free_pp->best].step_ns, fixed->plans[fixed->best].step_ns);
     pp_plan_set_destroy(fixed);
     pp_plan_set_destroy(free_pp);
     bed_deinit(&b);
+}
+
+/* Sizes whose world is impossible are passed over, also when such a size comes first. */
+Test(plan, searching_pp_passes_over_sizes_that_the_experts_do_not_divide) {
+    static const char *const settings[] = {"distributed.pp_size", "3", "ci.nodes", "24", NULL};
+    struct bed b;
+    bed_init(&b, deepseek_recipe, settings);
+    b.request.search_pp = true;
+    struct pp_plan_set *set = bed_search(&b);
+    for (int32_t i = 0; i < set->plan_count; i++) {
+        cr_assert_eq(192 / set->plans[i].config.pp_size % 64, 0);
+    }
+    pp_plan_set_destroy(set);
+    bed_deinit(&b);
+}
+
+/* null where layers_per_stage would lead to the same stages: the row is the recipe's, word for word
+ */
+Test(plan, the_recipe_as_it_is_is_one_of_the_rows) {
+    static const char *const settings[][6] = {
+        {"distributed.pipeline.layers_per_stage", "none", NULL},
+        {"distributed.pipeline.layers_per_stage", "none", "distributed.pipeline.pp_schedule",
+         "1f1b", NULL},
+        {"distributed.pipeline.layers_per_stage", "100", "distributed.pipeline.pp_schedule", "1f1b",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        struct bed b;
+        bed_init(&b, deepseek_recipe, settings[i]);
+        b.recipe->pipeline.round = PP_ROUND_UP;
+        struct pp_plan_set *set = bed_search(&b);
+        cr_assert_geq(set->current_index, 0);
+        cr_assert_str_eq(set->plans[set->current_index].id, set->current->id);
+        pp_plan_set_destroy(set);
+        bed_deinit(&b);
+    }
 }
 
 Test(plan, a_stop_request_ends_the_search) {
