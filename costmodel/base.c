@@ -1,5 +1,7 @@
 #include "costmodel/base.h"
 
+#include "costmodel/utf8.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -33,6 +35,7 @@ enum pp_status pp_fail(struct pp_err *err, enum pp_status status, const char *fo
         va_start(args, format);
         vsnprintf(err->message, sizeof err->message, format, args);
         va_end(args);
+        pp_utf8_make_line(err->message);
     }
     return status;
 }
@@ -45,6 +48,7 @@ void pp_hint(struct pp_err *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->hint, sizeof err->hint, format, args);
     va_end(args);
+    pp_utf8_make_line(err->hint);
 }
 
 void pp_err_place(struct pp_err *err, const char *file, int32_t line, int32_t column) {
@@ -53,6 +57,7 @@ void pp_err_place(struct pp_err *err, const char *file, int32_t line, int32_t co
     }
     if (file != NULL) {
         pp_copy(err->file, sizeof err->file, file);
+        pp_utf8_make_line(err->file);
     }
     err->line = line;
     err->column = column;
@@ -121,6 +126,9 @@ bool pp_copy(char *dst, size_t size, const char *src) {
     bool whole = n < size;
     if (!whole) {
         n = size - 1;
+        while (n > 0 && ((unsigned char)src[n] & 0xc0) == 0x80) {
+            n--; /* not within a UTF-8 character */
+        }
     }
     memcpy(dst, src, n);
     dst[n] = '\0';

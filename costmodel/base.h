@@ -79,7 +79,8 @@ const char *pp_status_code(enum pp_status status);
 const char *pp_status_text(enum pp_status status);
 
 /**
- * Records an error and returns `status`, so that `return pp_fail(err, ...)` is one line.
+ * Records an error and returns `status`, so that `return pp_fail(err, ...)` is one line. What the
+ * message quotes may be any bytes: it becomes one line of valid UTF-8 (utf8.h), hints too.
  * Clears hint and place. `err` may be NULL. Cost: O(message).
  */
 enum pp_status pp_fail(struct pp_err *err, enum pp_status status, const char *format, ...)
@@ -122,7 +123,8 @@ int64_t pp_round_i64(double x);
 /** ASCII case-insensitive comparison, independent of the locale. */
 bool pp_equal_nocase(const char *a, const char *b);
 
-/** Copies at most size-1 bytes and always terminates. @return false if `src` was cut. */
+/** Copies at most size-1 bytes, no UTF-8 character in part, and always terminates.
+ *  @return false if `src` was cut. */
 bool pp_copy(char *dst, size_t size, const char *src);
 
 /** SHA-256 (FIPS 180-4) of `size` bytes as 64 lower-case hex digits and a zero. Content ids only.

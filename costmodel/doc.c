@@ -2,6 +2,7 @@
 #include "costmodel/doc.h"
 
 #include "costmodel/doc_node.h"
+#include "costmodel/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -58,39 +59,13 @@ struct pp_pair *pp_doc_append(struct pp_doc *doc, struct pp_node *collection) {
     return &collection->pairs[collection->count++];
 }
 
-/* Bytes of the UTF-8 character at p, of at most `left`; 0 if it is none. Overlong forms, surrogates
- * and what lies beyond U+10FFFF are none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *p, size_t left) {
-    if (*p < 0x80) {
-        return 1;
-    }
-    size_t n = *p >= 0xc2 && *p < 0xe0   ? 2
-               : *p >= 0xe0 && *p < 0xf0 ? 3
-               : *p >= 0xf0 && *p < 0xf5 ? 4
-                                         : 0;
-    if (n == 0 || n > left) {
-        return 0;
-    }
-    unsigned char low = *p == 0xe0 ? 0xa0 : *p == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = *p == 0xed ? 0x9f : *p == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < n; i++) {
-        if (p[i] < 0x80 || p[i] > 0xbf) {
-            return 0;
-        }
-    }
-    return n;
-}
-
 /* NUL ends libfyaml's input silently, other control characters and broken UTF-8 pass it: all mean
  * that this is no text file. @return offset of the first byte that no YAML text has, or `size` */
 static size_t first_binary_byte(const char *text, size_t size) {
     size_t n;
     for (size_t i = 0; i < size; i += n) {
         unsigned char c = (unsigned char)text[i];
-        n = utf8_length((const unsigned char *)text + i, size - i);
+        n = pp_utf8_length(text + i, size - i);
         if (n == 0 || (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
             return i;
         }

@@ -2,6 +2,7 @@
  * Automodel 36044ad3; each lint is one function and one row of the table. */
 #include "costmodel/recipe_fields.h"
 #include "costmodel/recipe_parts.h"
+#include "costmodel/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@ static bool say(struct pp_lint *lint, const char *format, ...) {
     va_start(args, format);
     vsnprintf(lint->message, sizeof lint->message, format, args);
     va_end(args);
+    pp_utf8_make_line(lint->message);
     return true;
 }
 

@@ -1,6 +1,9 @@
 #include "reports/json.h"
 
+#include "costmodel/utf8.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 json_t *pp_json_document(const char *command) {
@@ -20,6 +23,17 @@ json_t *pp_json_error(const struct pp_err *err) {
         json_object_set_new(error, "column", json_integer(err->column));
     }
     return error;
+}
+
+json_t *pp_json_text(const char *text) {
+    char *copy = strdup(text);
+    if (copy == NULL) {
+        return NULL;
+    }
+    pp_utf8_make_line(copy);
+    json_t *string = json_string(copy);
+    free(copy);
+    return string;
 }
 
 json_t *pp_json_i32s(const int32_t *values, int32_t count) {

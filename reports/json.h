@@ -17,6 +17,9 @@ json_t *pp_json_document(const char *command);
 /** {"code", "message", "hint", "file", "line", "column"}; place members only if known. */
 json_t *pp_json_error(const struct pp_err *err);
 
+/** A string of any bytes, such as a path: bytes that are not UTF-8 show as '?'. */
+json_t *pp_json_text(const char *text);
+
 /** An integer array. */
 json_t *pp_json_i32s(const int32_t *values, int32_t count);
 json_t *pp_json_i64s(const int64_t *values, int32_t count);

@@ -1,5 +1,6 @@
 #include "sim/plan.h"
 
+#include "costmodel/utf8.h"
 #include "sim/plan_candidates.h"
 
 #include <stdarg.h>
@@ -21,6 +22,7 @@ enum pp_status pp_plan_lint(struct pp_plan_set *set, enum pp_lint_level level, c
     va_start(args, format);
     vsnprintf(lint->message, sizeof lint->message, format, args);
     va_end(args);
+    pp_utf8_make_line(lint->message);
     set->lint_count++;
     return PP_OK;
 }

@@ -126,7 +126,7 @@ static enum pp_status answer(struct pp_cli *cli, const char *plan_id, const char
     }
     if (cli->json) {
         json_t *document = pp_json_document("export");
-        json_object_set_new(document, "plan_id", json_string(plan_id));
+        json_object_set_new(document, "plan_id", pp_json_text(plan_id));
         json_object_set_new(document, "format", json_string(format));
         json_object_set_new(document, "text", json_stringn(text->bytes, text->size));
         return pp_cli_answer(cli, document, err);

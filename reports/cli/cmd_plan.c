@@ -10,7 +10,7 @@ enum { DEFAULT_ROWS = 10 };
 static json_t *document_of(const struct pp_plan_inputs *in, const struct pp_plan_set *set) {
     json_t *document = pp_json_document("plan");
     json_object_set_new(document, "run_id", json_string(in->run_id));
-    json_object_set_new(document, "recipe", json_string(in->stored.recipe_path));
+    json_object_set_new(document, "recipe", pp_json_text(in->stored.recipe_path));
     json_object_set_new(document, "hardware", json_string(in->hw.name));
     json_object_set_new(document, "gpus", json_integer(in->stored.gpu_count));
     json_object_set_new(document, "gpus_given", json_boolean(in->gpus_given));

@@ -102,8 +102,13 @@ static enum pp_status choose_plans(struct report *r, const struct pp_option_list
 }
 
 static void wrote(struct report *r, const char *name) {
-    json_array_append_new(r->files, json_sprintf("%s/%s.svg", r->dir, name));
-    json_array_append_new(r->files, json_sprintf("%s/%s.png", r->dir, name));
+    static const char *const endings[] = {"svg", "png"};
+    for (int i = 0; i < 2; i++) {
+        struct pp_text path = {0};
+        pp_text_printf(&path, "%s/%s.%s", r->dir, name, endings[i]);
+        json_array_append_new(r->files, path.failed ? NULL : pp_json_text(path.bytes));
+        pp_text_free(&path);
+    }
 }
 
 static enum pp_status draw_gantt(struct report *r, struct pp_err *err) {

@@ -1,5 +1,6 @@
 #include "reports/cli/plan_inputs.h"
 
+#include "costmodel/utf8.h"
 #include "sim/schedule_csv.h"
 
 #include <stdio.h>
@@ -22,6 +23,9 @@ enum pp_status pp_setting_parse(const char *text, char *buffer, size_t size,
         pp_fail(err, PP_E_USAGE, "--set %.80s: expected key=value", text);
         pp_hint(err, "such as --set distributed.pipeline.pp_microbatch_size=2");
         return PP_E_USAGE;
+    }
+    if (!pp_utf8_is_valid(text)) { /* could not be stored word for word */
+        return pp_fail(err, PP_E_USAGE, "--set %.80s: expected text in UTF-8", text);
     }
     memcpy(buffer, text, length);
     buffer[length] = '\0';
@@ -62,18 +66,33 @@ static enum pp_status read_recipe(struct pp_plan_inputs *in, const struct pp_pla
 }
 
 /* A depth that the recipe itself changes: model.config.num_hidden_layers, also under text_config.
- */
-static int64_t depth_in_recipe(const struct pp_recipe *recipe) {
-    int64_t depth = 0;
+ * 0: it does not. */
+static enum pp_status depth_in_recipe(const struct pp_recipe *recipe, int64_t *depth_p,
+                                      struct pp_err *err) {
+    *depth_p = 0;
     if (recipe->model_config == NULL) {
-        return 0;
+        return PP_OK;
     }
     const struct pp_node *node = pp_node_get(recipe->model_config, "num_hidden_layers");
     if (node == NULL) {
         const struct pp_node *text = pp_node_get(recipe->model_config, "text_config");
         node = text == NULL ? NULL : pp_node_get(text, "num_hidden_layers");
     }
-    return node != NULL && pp_node_get_int(node, &depth) ? depth : 0;
+    if (node == NULL || pp_node_kind(node) == PP_NODE_NULL) {
+        return PP_OK;
+    }
+    if (!pp_node_get_int(node, depth_p)) {
+        return pp_node_fail(err, recipe->doc, node, PP_E_TYPE,
+                            "model.config.num_hidden_layers is %s, expected an integer of at most "
+                            "%d",
+                            pp_node_kind_name(pp_node_kind(node)), PP_MAX_LAYERS);
+    }
+    if (*depth_p < 1 || *depth_p > PP_MAX_LAYERS) {
+        return pp_node_fail(err, recipe->doc, node, PP_E_RANGE,
+                            "model.config.num_hidden_layers is %lld, expected 1 to %d",
+                            (long long)*depth_p, PP_MAX_LAYERS);
+    }
+    return PP_OK;
 }
 
 static enum pp_status read_config(struct pp_plan_inputs *in, const char *path, struct pp_err *err) {
@@ -88,16 +107,15 @@ static enum pp_status read_config(struct pp_plan_inputs *in, const char *path, s
     return status;
 }
 
-/* By id in the catalogue; the recipe may shorten it. @return whether it was found */
+/* By id in the catalogue; the recipe may shorten it (depth > 0). @return whether it was found */
 static bool find_in_catalogue(struct pp_plan_inputs *in, const struct pp_catalogue *cat,
-                              const char *id) {
+                              const char *id, int64_t depth) {
     const struct pp_model *known = pp_catalogue_find(cat, id);
     if (known == NULL) {
         return false;
     }
     in->model = *known;
-    int64_t depth = depth_in_recipe(in->recipe);
-    if (depth > 0 && depth <= PP_MAX_LAYERS) {
+    if (depth > 0) {
         in->model.layer_count = (int32_t)depth;
     }
     return true;
@@ -125,9 +143,11 @@ static enum pp_status find_model(struct pp_plan_inputs *in, const struct pp_plan
     if (flags->model != NULL && access(flags->model, F_OK) == 0) {
         PP_TRY(read_config(in, flags->model, err));
     } else {
+        int64_t depth = 0;
+        PP_TRY(depth_in_recipe(in->recipe, &depth, err));
         PP_TRY(pp_catalogue_open(&cat, err));
         bool known = (flags->model == NULL && shape_in_recipe(in)) ||
-                     (id != NULL && find_in_catalogue(in, cat, id));
+                     (id != NULL && find_in_catalogue(in, cat, id, depth));
         pp_catalogue_close(cat);
         if (!known && flags->model != NULL) {
             pp_fail(err, PP_E_FILE, "--model %s: neither a file nor a model of the catalogue",
@@ -136,7 +156,7 @@ static enum pp_status find_model(struct pp_plan_inputs *in, const struct pp_plan
             return PP_E_FILE;
         }
         if (!known) {
-            in->model = (struct pp_model){.layer_count = (int32_t)depth_in_recipe(in->recipe)};
+            in->model = (struct pp_model){.layer_count = (int32_t)depth};
         }
     }
     if (flags->layers > 0) {

@@ -203,6 +203,9 @@ static const struct {
     {PLAN " --model /no/such/config.json", "E_FILE", "config.json"},
     {"plan " EXAMPLE " --gpus 7", "E_WORLD", "--gpus"},
     {PLAN " --layers 0", "E_RANGE", "--layers"},
+    {PLAN " --set model.config.num_hidden_layers=0", "E_RANGE", "1 to 100000"},
+    {PLAN " --set model.config.num_hidden_layers=5000000000", "E_RANGE", "1 to 100000"},
+    {PLAN " --set model.config.num_hidden_layers=few", "E_TYPE", "num_hidden_layers"},
 };
 
 Test(plan, bad_input_gets_one_clear_line_and_exit_code_3) {
@@ -250,6 +253,24 @@ Test(plan, usage_mistakes_are_exit_code_2) {
     expect_code(&s, "\"$P\" export --db x.db --plan 00 --format csv-comms", 2, "nemo-yaml");
     expect_code(&s, "\"$P\" nonsense", 2, "nonsense");
     expect_code(&s, "\"$P\"", 2, "no command");
+    remove_scratch(&s);
+}
+
+/* A value that is cut in the middle of a character, or has line breaks: still one line and one JSON
+ * document, stored too. A setting that is no text is refused, for it could not be stored. */
+Test(plan, odd_bytes_end_neither_the_line_nor_the_document) {
+    struct scratch s = make_scratch();
+    struct pp_text args = {0};
+    pp_text_printf(&args, PLAN " --db %s/p.db --set distributed.pipeline.pp_schedule=x", s.folder);
+    for (int i = 0; i < 50; i++) {
+        pp_text_puts(&args, "\xc3\xa9");
+    }
+    expect_error(args.bytes, 3, "E_SCHEDULE", "unknown schedule");
+    expect_code(&s,
+                "\"$P\" " PLAN " --set \"distributed.pipeline.pp_schedule=a\nb\" --db p.db >x.txt",
+                3, "'a b'");
+    expect_code(&s, "\"$P\" " PLAN " --set \"model.x=\xff\"", 2, "UTF-8");
+    pp_text_free(&args);
     remove_scratch(&s);
 }
 
