@@ -58,6 +58,8 @@ static const char *advice(int code) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return "another program holds the database; try again when it is done";
+    case SQLITE_IOERR: /* also a full disk, where SQLite's own files beside the database meet it */
+        return "the disk may be full or failing; nothing was stored";
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
         return "this is no usable SQLite database; choose another --db file";
@@ -176,6 +178,11 @@ static enum pp_status open_with(const char *path, int flags, bool writes, struct
 }
 
 enum pp_status pp_store_open(const char *path, struct pp_store **store_p, struct pp_err *err) {
+    if (path[0] == '\0' || strcmp(path, ":memory:") == 0) {
+        pp_fail(err, PP_E_STORE, "\"%s\" is no file: what it stores would be lost", path);
+        pp_hint(err, "name a file, such as plans.db");
+        return PP_E_STORE;
+    }
     return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, true, store_p, err);
 }
 

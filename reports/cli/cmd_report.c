@@ -40,9 +40,10 @@ static enum pp_status make_dir(const char *dir, struct pp_err *err) {
 }
 
 static int32_t flushes_to_draw(const struct pp_stored_plan *s) {
-    int64_t actions = s->plan.flush_count * s->replay.sched->action_count;
-    return s->plan.flush_count >= 1 && actions <= MAX_DRAWN_ACTIONS ? (int32_t)s->plan.flush_count
-                                                                    : 1;
+    int64_t actions = 0;
+    bool known = pp_mul_i64(s->plan.flush_count, s->replay.sched->action_count, &actions);
+    bool few = known && s->plan.flush_count >= 1 && actions <= MAX_DRAWN_ACTIONS;
+    return few ? (int32_t)s->plan.flush_count : 1;
 }
 
 static void title_plan(struct report *r, int32_t index, bool is_current, bool is_best) {

@@ -304,9 +304,21 @@ Test(plan, a_store_that_fails_loses_nothing) {
     expect_code(&s, "sqlite3 theirs.db 'CREATE TABLE t (x)'; \"$P\" " PLAN " --db theirs.db", 5,
                 "another program");
     expect_code(&s, "\"$P\" report --db missing.db --out x", 5, "E_STORE");
+    expect_code(&s, "\"$P\" " PLAN " --db \"\"", 5, "is no file");
+    expect_code(&s, "\"$P\" " PLAN " --db :memory:", 5, "is no file");
     expect_code(&s, "[ ! -e missing.db ]", 0, "");
     expect_code(&s, "\"$P\" export --db p.db --plan ffffffffffffffffffffffffffffffff --format csv",
                 3, "E_NOT_FOUND");
+    remove_scratch(&s);
+}
+
+Test(plan, a_plan_changed_from_outside_is_drawn_or_refused) {
+    struct scratch s = make_scratch();
+    expect_code(&s, "\"$P\" " PLAN " --db p.db >/dev/null", 0, "");
+    expect_code(&s,
+                "sqlite3 p.db 'UPDATE plan_rows SET flushes_per_step = 9223372036854775807'; "
+                "\"$P\" report --db p.db --out x >/dev/null",
+                0, "");
     remove_scratch(&s);
 }
 
