@@ -21,7 +21,10 @@ const char *pp_text_duration(int64_t ns, char out[32]) {
 }
 
 static const char *schedule_name(const struct pp_plan *plan) {
-    return plan->config.schedule == NULL ? "no pipeline" : plan->config.schedule->name;
+    if (plan->config.schedule == NULL) {
+        return plan->config.pp_size > 1 ? "no known schedule" : "no pipeline";
+    }
+    return plan->config.schedule->name;
 }
 
 /* "3 x 5, 2 x 23": runs of equal layer counts. */

@@ -108,12 +108,11 @@ enum pp_status pp_plan_config_of_recipe(const struct pp_recipe *recipe,
         c.round = p->round;
         c.uses_csv = p->pp_schedule_csv != NULL;
         c.uses_fqns = p->has_fqns;
-        PP_TRY(pp_schedule_find(p->pp_schedule, &c.schedule, err));
     } else {
         c.microbatch_size = recipe->local_batch_size; /* the whole local batch at once */
     }
-    *config_p = c;
-    return PP_OK;
+    *config_p = c; /* the rest is known also where the schedule is not */
+    return recipe->pp_size > 1 ? pp_schedule_find(p->pp_schedule, &config_p->schedule, err) : PP_OK;
 }
 
 static enum pp_status alloc_split(struct pp_plan *plan, struct pp_err *err) {

@@ -256,6 +256,18 @@ Test(plan, usage_mistakes_are_exit_code_2) {
     remove_scratch(&s);
 }
 
+/* What the recipe does say is repeated beside the error, and nothing is advised to be zero. */
+Test(plan, an_unknown_schedule_leaves_the_rest_of_the_recipe_known) {
+    json_t *document = run_json(PLAN " --set distributed.pipeline.pp_schedule=zero_bubble", 3);
+    json_t *current = json_object_get(document, "current");
+    expect_member(current, "schedule", "null");
+    expect_member(current, "overrides", "[]");
+    cr_assert_eq(integer_of(current, "pp_size"), 4);
+    cr_assert_eq(integer_of(current, "pp_microbatch_size"), 1);
+    cr_assert_str_eq(string_of(json_object_get(current, "error"), "code"), "E_SCHEDULE");
+    json_decref(document);
+}
+
 /* A value that is cut in the middle of a character, or has line breaks: still one line and one JSON
  * document, stored too. A setting that is no text is refused, for it could not be stored. */
 Test(plan, odd_bytes_end_neither_the_line_nor_the_document) {
