@@ -195,6 +195,12 @@ static enum pp_status file_fail(struct pp_err *err, const char *path, const char
     return status;
 }
 
+/* What errno says. A signal without SA_RESTART ends the waiting for a pipe or a terminal. */
+static enum pp_status system_fail(struct pp_err *err, const char *path) {
+    return errno == EINTR ? pp_fail(err, PP_E_INTERRUPTED, "interrupted while reading %s", path)
+                          : file_fail(err, path, strerror(errno));
+}
+
 static enum pp_status read_stream(FILE *f, const char *path, int64_t max_bytes, struct pp_text *t,
                                   struct pp_err *err) {
     char buffer[65536];
@@ -210,7 +216,7 @@ static enum pp_status read_stream(FILE *f, const char *path, int64_t max_bytes, 
         pp_text_add(t, buffer, n);
     }
     if (ferror(f)) {
-        return file_fail(err, path, strerror(errno));
+        return system_fail(err, path);
     }
     pp_text_add(t, "", 0); /* an empty file is an empty string, not NULL */
     return t->failed ? pp_fail(err, PP_E_NOMEM, "out of memory reading %s", path) : PP_OK;
@@ -220,7 +226,7 @@ enum pp_status pp_read_file(const char *path, int64_t max_bytes, char **text_p, 
                             struct pp_err *err) {
     FILE *f = fopen(path, "rb");
     if (f == NULL) {
-        return file_fail(err, path, strerror(errno));
+        return system_fail(err, path);
     }
     struct stat st;
     if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) {

@@ -159,7 +159,8 @@ void pp_text_free(struct pp_text *t);
 /**
  * Reads a whole file into fresh memory (free it with free()), zero-terminated.
  * @param max_bytes  refuse larger files
- * @return PP_OK, PP_E_FILE (missing, a directory, unreadable, too large), PP_E_NOMEM
+ * @return PP_OK, PP_E_FILE (missing, a directory, unreadable, too large), PP_E_NOMEM,
+ *         PP_E_INTERRUPTED (by a signal, while it waited for bytes)
  */
 enum pp_status pp_read_file(const char *path, int64_t max_bytes, char **text_p, size_t *size_p,
                             struct pp_err *err);

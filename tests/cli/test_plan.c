@@ -347,6 +347,14 @@ Test(plan, an_environment_that_lacks_something_is_exit_code_4) {
     remove_scratch(&s);
 }
 
+/* A pipe that nobody writes to: waiting for its first byte ends by the signal, too. */
+Test(plan, ctrl_c_while_waiting_for_a_file_is_exit_code_130) {
+    struct scratch s = make_scratch();
+    expect_code(&s, "mkfifo f; timeout --preserve-status -s INT 0.5 \"$P\" plan f >/dev/null", 130,
+                "E_INTERRUPTED");
+    remove_scratch(&s);
+}
+
 /* Ctrl-C in the middle: 130, and the database holds whole runs only. The signal comes at a
  * different moment each time; whichever it hits, nothing is half stored. */
 Test(plan, ctrl_c_leaves_whole_runs_only) {
