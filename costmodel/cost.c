@@ -187,7 +187,8 @@ static enum pp_status check_results(const struct pp_cost_table *table, struct pp
     pp_fail(err, PP_E_RANGE,
             "sequence length %lld times microbatch size %d gives costs beyond 2^53 ns or bytes",
             (long long)t->seq_len, t->microbatch_size);
-    return pp_hint(err, "use a shorter sequence or a smaller microbatch"), PP_E_RANGE;
+    pp_hint(err, "use a shorter sequence or a smaller microbatch");
+    return PP_E_RANGE;
 }
 
 static enum pp_status check_train(const struct pp_train *t, struct pp_err *err) {
@@ -288,7 +289,8 @@ enum pp_status pp_cost_table_create(const struct pp_model *model, const struct p
                                     struct pp_err *err) {
     if (model->hidden == 0) {
         pp_fail(err, PP_E_NO_SHAPE, "the shape of %s is not known, only its depth", model->id);
-        return pp_hint(err, "give its config.json with --model"), PP_E_NO_SHAPE;
+        pp_hint(err, "give its config.json with --model");
+        return PP_E_NO_SHAPE;
     }
     PP_TRY(pp_model_check(model, err));
     PP_TRY(check_hardware(hw, err));

@@ -71,8 +71,8 @@ static enum pp_status check_supported(const struct pp_keys *keys) {
                          "%s: this model has layers other than attention with an MLP, expected a "
                          "uniform transformer",
                          foreign[i]);
-            return pp_hint(keys->err, "give its depth instead (--layers), without costs"),
-                   PP_E_MODEL;
+            pp_hint(keys->err, "give its depth instead (--layers), without costs");
+            return PP_E_MODEL;
         }
     }
     bool encoder_decoder = false;

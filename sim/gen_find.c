@@ -102,8 +102,9 @@ enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info 
     pp_fail(err, PP_E_SCHEDULE, "unknown schedule '%.60s'", name);
     int32_t meant = find_documented(name);
     if (meant >= 0) {
-        return pp_hint(err, "PyTorch does not know this name; use %s%s", documented[meant].works,
-                       documented[meant].remark);
+        pp_hint(err, "PyTorch does not know this name; use %s%s", documented[meant].works,
+                documented[meant].remark);
+        return PP_E_SCHEDULE;
     }
     char names[PP_ERR_HINT_BYTES];
     list_names(name, names, sizeof names);

@@ -29,7 +29,8 @@ enum pp_status pp_plan_sink_add(struct pp_plan_sink *sink, const struct pp_plan 
                                 struct pp_err *err) {
     if (sink->plan_count == PP_PLAN_MAX_ROWS) {
         pp_fail(err, PP_E_RANGE, "more than %d legal plans", PP_PLAN_MAX_ROWS);
-        return pp_hint(err, "a smaller global batch, more --gpus, or no --search-pp");
+        pp_hint(err, "a smaller global batch, more --gpus, or no --search-pp");
+        return PP_E_RANGE;
     }
     if (sink->plan_count == sink->capacity) {
         int32_t capacity = sink->capacity == 0 ? 256 : 2 * sink->capacity;

@@ -46,8 +46,8 @@ enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu
             "batch %d together",
             recipe->tp_size, recipe->cp_size, recipe->pp_size, recipe->ep_size,
             (long long)recipe->global_batch_size, recipe->local_batch_size);
-    return pp_hint(err,
-                   "choose a global batch that is a multiple of the local batch, or give --gpus");
+    pp_hint(err, "choose a global batch that is a multiple of the local batch, or give --gpus");
+    return PP_E_WORLD;
 }
 
 enum pp_status pp_plan_world_init(const struct pp_plan_request *req, int32_t pp_size,
@@ -58,26 +58,29 @@ enum pp_status pp_plan_world_init(const struct pp_plan_request *req, int32_t pp_
         pp_fail(err, PP_E_WORLD,
                 "%lld GPUs cannot be divided into replicas of tp %d * cp %d * pp %d = %lld",
                 (long long)req->gpu_count, r->tp_size, r->cp_size, pp_size, (long long)replica);
-        return pp_hint(err, "give --gpus a multiple of %lld", (long long)replica);
+        pp_hint(err, "give --gpus a multiple of %lld", (long long)replica);
+        return PP_E_WORLD;
     }
     int64_t dp = req->gpu_count / replica;
     if (r->dp_size > 0 && r->dp_size != dp) {
         pp_fail(err, PP_E_WORLD, "distributed.dp_size is %d, but %lld GPUs leave room for %lld",
                 r->dp_size, (long long)req->gpu_count, (long long)dp);
-        return pp_hint(err, "--gpus %lld, or --set distributed.dp_size=none",
-                       (long long)(replica * r->dp_size));
+        pp_hint(err, "--gpus %lld, or --set distributed.dp_size=none",
+                (long long)(replica * r->dp_size));
+        return PP_E_WORLD;
     }
     int64_t peers = dp * r->cp_size * r->tp_size;
     if (peers % r->ep_size != 0) {
         pp_fail(err, PP_E_WORLD, "dp %lld * cp %d * tp %d = %lld is not a multiple of ep_size %d",
                 (long long)dp, r->cp_size, r->tp_size, (long long)peers, r->ep_size);
-        return pp_hint(err, "give --gpus so that GPUs / pp (%d) is a multiple of %d", pp_size,
-                       r->ep_size);
+        pp_hint(err, "give --gpus so that GPUs / pp (%d) is a multiple of %d", pp_size, r->ep_size);
+        return PP_E_WORLD;
     }
     if (r->dp_replicate_size > 0 && dp % r->dp_replicate_size != 0) {
         pp_fail(err, PP_E_WORLD, "dp %lld is not a multiple of dp_replicate_size %d", (long long)dp,
                 r->dp_replicate_size);
-        return pp_hint(err, "--set distributed.dp_replicate_size=none");
+        pp_hint(err, "--set distributed.dp_replicate_size=none");
+        return PP_E_WORLD;
     }
     int64_t global_batch = pp_plan_global_batch(r, dp);
     int64_t seq_len = pp_recipe_seq_len(r);
@@ -198,7 +201,8 @@ static enum pp_status use_fqns(const struct pp_plan_world *world, struct pp_plan
                 "module_fqns_per_model_part has %d parts; %s on %d pipeline ranks needs %s",
                 lists->part_count, info->name, pp,
                 single ? "one a rank" : "the same number, at least two, on every rank");
-        return pp_hint(err, "write %d lists", pp * (single ? 1 : 2));
+        pp_hint(err, "write %d lists", pp * (single ? 1 : 2));
+        return PP_E_FQN;
     }
     plan->stage_count = lists->part_count;
     plan->stages_per_rank = per_rank;
@@ -226,8 +230,9 @@ static enum pp_status check_csv(const struct pp_plan_world *world, const struct 
                 "%s runs stage %d on rank %d, but under the name %s Automodel builds it on rank "
                 "%d",
                 path, s, csv->stage_rank[s], plan->config.schedule->name, plan->stage_rank[s]);
-            return pp_hint(err, "pair a V-shaped file with pp_schedule=ZBVZeroBubble, a looped one "
-                                "with Interleaved1F1B");
+            pp_hint(err, "pair a V-shaped file with pp_schedule=ZBVZeroBubble, a looped one "
+                         "with Interleaved1F1B");
+            return PP_E_PLACEMENT;
         }
     }
     return PP_OK;
@@ -261,7 +266,8 @@ enum pp_status pp_plan_build_split(const struct pp_plan_world *world, struct pp_
             err, PP_E_PLACEMENT,
             "%s needs its stages in a V, but Automodel places them in a loop: the run would hang",
             info->name);
-        return pp_hint(err, "use ZBVZeroBubble, which Automodel places in a V");
+        pp_hint(err, "use ZBVZeroBubble, which Automodel places in a V");
+        return PP_E_PLACEMENT;
     }
     return plan->config.uses_csv ? check_csv(world, plan, err) : PP_OK;
 }
@@ -279,10 +285,11 @@ static enum pp_status check_flushes(const struct pp_plan_world *world, struct pp
             "global_batch_size %lld is not a multiple of local_batch_size %lld * dp %lld = %lld",
             (long long)global_batch, (long long)local, (long long)world->dp_size,
             (long long)replicas);
-    return pp_hint(err,
-                   "--set step_scheduler.global_batch_size=%lld, a smaller local batch, or "
-                   "other --gpus",
-                   (long long)(pp_div_ceil_i64(global_batch, replicas) * replicas));
+    pp_hint(err,
+            "--set step_scheduler.global_batch_size=%lld, a smaller local batch, or "
+            "other --gpus",
+            (long long)(pp_div_ceil_i64(global_batch, replicas) * replicas));
+    return PP_E_BATCH;
 }
 
 enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_plan *plan,
@@ -292,9 +299,10 @@ enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_
     if (c->local_batch_size % c->microbatch_size != 0) {
         pp_fail(err, PP_E_BATCH, "local_batch_size %d is not a multiple of pp_microbatch_size %d",
                 c->local_batch_size, c->microbatch_size);
-        return pp_hint(err, "--set step_scheduler.local_batch_size=%lld",
-                       (long long)(pp_div_ceil_i64(c->local_batch_size, c->microbatch_size) *
-                                   c->microbatch_size));
+        pp_hint(err, "--set step_scheduler.local_batch_size=%lld",
+                (long long)(pp_div_ceil_i64(c->local_batch_size, c->microbatch_size) *
+                            c->microbatch_size));
+        return PP_E_BATCH;
     }
     plan->microbatch_count = c->local_batch_size / c->microbatch_size;
     if (c->schedule != NULL) {
@@ -303,8 +311,9 @@ enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_
                     "local_batch_size %d // pp_microbatch_size %d = %d microbatches; Automodel's "
                     "recipes need at least pp_size = %d",
                     c->local_batch_size, c->microbatch_size, plan->microbatch_count, c->pp_size);
-            return pp_hint(err, "--set step_scheduler.local_batch_size=%lld",
-                           (long long)c->pp_size * c->microbatch_size);
+            pp_hint(err, "--set step_scheduler.local_batch_size=%lld",
+                    (long long)c->pp_size * c->microbatch_size);
+            return PP_E_PIPELINE;
         }
         struct pp_gen_config gen = {c->pp_size, plan->stages_per_rank, plan->microbatch_count};
         PP_TRY(pp_schedule_check(c->schedule, &gen, err));

@@ -10,7 +10,8 @@
 static enum pp_status bad_row(const struct pp_store *store, const char *id, const char *column,
                               struct pp_err *err) {
     pp_fail(err, PP_E_STORE, "%s: %s of plan %s cannot be read back", store->path, column, id);
-    return pp_hint(err, "the database was changed from outside; plan again into a new one");
+    pp_hint(err, "the database was changed from outside; plan again into a new one");
+    return PP_E_STORE;
 }
 
 /* Steps to the only row whose id begins with `id`. */
@@ -19,8 +20,8 @@ static enum pp_status step_one(const struct pp_store *store, sqlite3_stmt *stmt,
     int code = sqlite3_step(stmt);
     if (code == SQLITE_DONE) {
         pp_fail(err, PP_E_NOT_FOUND, "%s holds no %s %s", store->path, what, id);
-        return pp_hint(err, "`sqlite3 %s 'SELECT run_id, plan_id FROM plans'` lists them",
-                       store->path);
+        pp_hint(err, "`sqlite3 %s 'SELECT run_id, plan_id FROM plans'` lists them", store->path);
+        return PP_E_NOT_FOUND;
     }
     return code == SQLITE_ROW ? PP_OK : pp_store_fail(store, "read the database", err);
 }
@@ -30,7 +31,8 @@ static enum pp_status check_unique(const struct pp_store *store, sqlite3_stmt *s
     if (sqlite3_step(stmt) == SQLITE_ROW) {
         pp_fail(err, PP_E_NOT_FOUND, "more than one %s in %s begins with %s", what, store->path,
                 id);
-        return pp_hint(err, "give more of the id");
+        pp_hint(err, "give more of the id");
+        return PP_E_NOT_FOUND;
     }
     return PP_OK;
 }
@@ -44,7 +46,8 @@ static enum pp_status check_id(const char *id, const char *what, struct pp_err *
         return PP_OK;
     }
     pp_fail(err, PP_E_NOT_FOUND, "\"%s\" is no %s id: expected up to 32 hex digits", id, what);
-    return pp_hint(err, "`pipeplan plan --json` and the view plans show the ids");
+    pp_hint(err, "`pipeplan plan --json` and the view plans show the ids");
+    return PP_E_NOT_FOUND;
 }
 
 static char *copy_column(sqlite3_stmt *stmt, int column, bool *failed_p) {

@@ -167,7 +167,8 @@ enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct p
     if (format == NULL) {
         pp_fail(err, PP_E_USAGE, "--format %.40s: expected csv, nemo-cli or nemo-yaml",
                 format_name);
-        return pp_hint(err, "csv-comms and trace come with a later version");
+        pp_hint(err, "csv-comms and trace come with a later version");
+        return PP_E_USAGE;
     }
     struct pp_store *store = NULL;
     struct pp_text text = {0};

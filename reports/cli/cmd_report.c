@@ -76,7 +76,8 @@ static enum pp_status choose_plans(struct report *r, const struct pp_option_list
     if (r->plan_count == 0) {
         pp_fail(err, PP_E_NOT_FOUND, "run %s has no plan to draw: nothing legal fits",
                 r->run.run_id);
-        return pp_hint(err, "name one with --plan");
+        pp_hint(err, "name one with --plan");
+        return PP_E_NOT_FOUND;
     }
     return PP_OK;
 }

@@ -115,7 +115,8 @@ static enum pp_status take_flag(const struct pp_usage *usage, int argc, char **a
     if (o->kind != PP_OPT_FLAG && value == NULL) {
         if (*at_p + 1 >= argc) {
             pp_fail(err, PP_E_USAGE, "%s needs a value: %s", o->name, o->what);
-            return pp_hint(err, "usage: %s", usage->synopsis);
+            pp_hint(err, "usage: %s", usage->synopsis);
+            return PP_E_USAGE;
         }
         value = argv[++*at_p];
     }
@@ -162,7 +163,8 @@ enum pp_status pp_parse_options(struct pp_cli *cli, const struct pp_usage *usage
         }
         if (count == positional_max) {
             pp_fail(err, PP_E_USAGE, "unexpected argument \"%.60s\"", argv[i]);
-            return pp_hint(err, "usage: %s", usage->synopsis);
+            pp_hint(err, "usage: %s", usage->synopsis);
+            return PP_E_USAGE;
         }
         positional[count++] = argv[i];
     }
@@ -176,5 +178,6 @@ enum pp_status pp_need_option(bool given, const char *name, const struct pp_usag
         return PP_OK;
     }
     pp_fail(err, PP_E_USAGE, "missing %s", name);
-    return pp_hint(err, "usage: %s", usage->synopsis);
+    pp_hint(err, "usage: %s", usage->synopsis);
+    return PP_E_USAGE;
 }

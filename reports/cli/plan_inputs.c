@@ -20,7 +20,8 @@ enum pp_status pp_setting_parse(const char *text, char *buffer, size_t size,
     size_t length = equals == NULL ? 0 : (size_t)(equals - text);
     if (length == 0 || length >= size) {
         pp_fail(err, PP_E_USAGE, "--set %.80s: expected key=value", text);
-        return pp_hint(err, "such as --set distributed.pipeline.pp_microbatch_size=2");
+        pp_hint(err, "such as --set distributed.pipeline.pp_microbatch_size=2");
+        return PP_E_USAGE;
     }
     memcpy(buffer, text, length);
     buffer[length] = '\0';
@@ -111,7 +112,8 @@ static bool shape_in_recipe(struct pp_plan_inputs *in) {
 
 static enum pp_status unknown_depth(const struct pp_plan_inputs *in, struct pp_err *err) {
     pp_fail(err, PP_E_NO_SHAPE, "%s is not in the catalogue", in->model_name);
-    return pp_hint(err, "give its config.json with --model, or its depth with --layers");
+    pp_hint(err, "give its config.json with --model, or its depth with --layers");
+    return PP_E_NO_SHAPE;
 }
 
 static enum pp_status find_model(struct pp_plan_inputs *in, const struct pp_plan_flags *flags,
@@ -130,7 +132,8 @@ static enum pp_status find_model(struct pp_plan_inputs *in, const struct pp_plan
         if (!known && flags->model != NULL) {
             pp_fail(err, PP_E_FILE, "--model %s: neither a file nor a model of the catalogue",
                     flags->model);
-            return pp_hint(err, "`pipeplan models` lists the catalogue");
+            pp_hint(err, "`pipeplan models` lists the catalogue");
+            return PP_E_FILE;
         }
         if (!known) {
             in->model = (struct pp_model){.layer_count = (int32_t)depth_in_recipe(in->recipe)};
