@@ -2,28 +2,6 @@
 
 #include "sim/replay.h"
 
-#include <stdio.h>
-
-enum { MAX_SETTINGS = 40, SETTING_BYTES = 96 };
-
-/* Overrides of a plan, collected as the settings that a user would paste. */
-struct pasted {
-    char text[MAX_SETTINGS][SETTING_BYTES];
-    const char *list[MAX_SETTINGS + 1];
-    int count;
-};
-
-static void paste(void *context, const char *key, const char *value) {
-    struct pasted *p = context;
-    cr_assert_lt(p->count + 2, MAX_SETTINGS);
-    snprintf(p->text[p->count], SETTING_BYTES, "%s", key);
-    snprintf(p->text[p->count + 1], SETTING_BYTES, "%s", value);
-    p->list[p->count] = p->text[p->count];
-    p->list[p->count + 1] = p->text[p->count + 1];
-    p->count += 2;
-    p->list[p->count] = NULL;
-}
-
 static void same_plan(const struct pp_plan *a, const struct pp_plan *b) {
     cr_assert_eq(a->stage_count, b->stage_count);
     cr_assert_eq(a->microbatch_count, b->microbatch_count);
@@ -128,7 +106,8 @@ Test(plan, more_memory_lets_more_fit_and_never_makes_the_best_slower) {
     bed_deinit(&b);
 }
 
-/* A setting that breaks the recipe, and what is said of it. Legal changes are listed all the same. */
+/* A setting that breaks the recipe, and what is said of it. Legal changes are listed all the same.
+ */
 static const struct {
     const char *setting[3];
     enum pp_status status;
@@ -225,11 +204,12 @@ Test(plan, a_stop_request_ends_the_search) {
     bed_deinit(&b);
 }
 
-/* The first stage computes no input gradient in PyTorch: its I is empty and its W is the backward. */
+/* The first stage computes no input gradient in PyTorch: its I is empty and its W is the backward.
+ */
 Test(plan, a_split_backward_has_an_empty_i_on_the_first_stage) {
     struct bed b;
-    static const char *const settings[] = {
-        "distributed.pipeline.pp_schedule", "InterleavedZeroBubble", NULL};
+    static const char *const settings[] = {"distributed.pipeline.pp_schedule",
+                                           "InterleavedZeroBubble", NULL};
     bed_init(&b, deepseek_recipe, settings);
     struct pp_plan_set *set = bed_search(&b);
     const struct pp_sched *sched = NULL;
