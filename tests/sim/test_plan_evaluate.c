@@ -345,6 +345,20 @@ Test(plan_evaluate, the_best_at_no_more_memory_stays_it_once_chosen) {
     bed_deinit(&b);
 }
 
+/* 1F1B without transfers: (m + p - 1) slots of a forward and a backward, 1 us and 2 us. */
+Test(plan_evaluate, unit_costs_are_those_of_a_ranks_whole_share) {
+    static const char *const settings[] = {"distributed.pipeline.pp_schedule", "1f1b",
+                                           "distributed.pipeline.layers_per_stage", "none", NULL};
+    struct bed b;
+    bed_init(&b, deepseek_recipe, settings);
+    b.model = (struct pp_model){.layer_count = 61};
+    struct pp_plan_set *set = bed_search(&b);
+    cr_assert_eq(set->current->flush_ns, (4 + 4 - 1) * 3000);
+    cr_assert_eq(set->current->step_ns, 0);
+    pp_plan_set_destroy(set);
+    bed_deinit(&b);
+}
+
 Test(plan_evaluate, failures_keep_their_code_without_an_error_record) {
     struct bed b;
     struct pp_plan_set *set = NULL;

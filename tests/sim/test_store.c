@@ -89,20 +89,37 @@ Test(store, the_same_run_twice_adds_nothing_twice) {
     stored_deinit(&s);
 }
 
+/* Every input that can change a result is part of the id; where the files lie is not. */
 Test(store, other_inputs_are_another_run) {
-    struct stored s;
-    stored_init(&s);
+    const struct pp_run_inputs first = {.recipe_path = "a.yaml",
+                                        .recipe_text = "a: 1",
+                                        .settings = "[]",
+                                        .model_name = "m",
+                                        .hardware_name = "h",
+                                        .hardware_text = "x: 1",
+                                        .gpu_count = 8};
+    struct pp_run_inputs others[] = {first, first, first, first, first, first, first, first, first};
+    enum { COUNT = sizeof others / sizeof others[0] };
+    char ids[COUNT + 1][33];
+    others[0].recipe_text = "a: 2";
+    others[1].settings = "[\"a=b\"]";
+    others[2].model_name = "n";
+    others[3].model_text = "";
+    others[4].hardware_text = "x: 2";
+    others[5].csv_text = "0F0";
+    others[6].gpu_count = 16;
+    others[7].layers = 4;
+    others[8].search_pp = true;
+    cr_assert_eq(pp_run_id(&first, ids[COUNT], NULL), PP_OK);
+    for (int i = 0; i < COUNT; i++) {
+        cr_assert_eq(pp_run_id(&others[i], ids[i], NULL), PP_OK);
+        cr_assert_str_neq(ids[i], ids[COUNT], "input %d is not in the id", i);
+    }
+    struct pp_run_inputs moved = first;
     char id[33];
-    char first[33];
-    strcpy(first, s.run_id);
-    s.inputs.gpu_count = 512;
-    cr_assert_eq(pp_run_id(&s.inputs, id, NULL), PP_OK);
-    cr_assert_str_neq(id, first);
-    s.inputs.gpu_count = 256;
-    s.inputs.settings = "[\"a=b\"]";
-    cr_assert_eq(pp_run_id(&s.inputs, id, NULL), PP_OK);
-    cr_assert_str_neq(id, first);
-    stored_deinit(&s);
+    moved.recipe_path = "b/a.yaml";
+    cr_assert_eq(pp_run_id(&moved, id, NULL), PP_OK);
+    cr_assert_str_eq(id, ids[COUNT]);
 }
 
 Test(store, plans_come_back_as_they_went_in) {
