@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     APPLICATION_ID = 0x70706c6e, /* "ppln" */
@@ -180,18 +181,29 @@ enum pp_status pp_store_open(const char *path, struct pp_store **store_p, struct
     return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, store_p, err);
 }
 
+/* May nobody here write into the database's folder? */
+static bool is_write_protected(const char *path) {
+    struct pp_text folder = {0};
+    const char *slash = strrchr(path, '/');
+    pp_text_add(&folder, path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
+    pp_text_puts(&folder, ".");
+    bool is_protected = !folder.failed && access(folder.bytes, W_OK) != 0;
+    pp_text_free(&folder);
+    return is_protected;
+}
+
 /* A database in WAL mode cannot be read from a folder that is not writable, unless SQLite may
- * assume that nobody writes: then an immutable view will do, as nobody can. */
+ * assume that nobody writes: then an immutable view will do, as nobody can. One that is only busy
+ * is not read this way, for its writer would be at work meanwhile. */
 enum pp_status pp_store_open_read(const char *path, struct pp_store **store_p, struct pp_err *err) {
     enum pp_status status = open_with(path, SQLITE_OPEN_READONLY, store_p, err);
-    if (status != PP_E_STORE) {
+    bool plain = strpbrk(path, "?#%") == NULL; /* characters that a URI would read otherwise */
+    if (status != PP_E_STORE || !plain || !is_write_protected(path)) {
         return status;
     }
     char *uri = sqlite3_mprintf("file:%s?immutable=1", path);
-    struct pp_err second = {0};
-    bool plain = strpbrk(path, "?#%") == NULL; /* characters that a URI would read otherwise */
-    if (uri != NULL && plain &&
-        open_with(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, store_p, &second) == PP_OK) {
+    if (uri != NULL &&
+        open_with(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, store_p, NULL) == PP_OK) {
         status = PP_OK;
     }
     sqlite3_free(uri);
