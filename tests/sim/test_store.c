@@ -1,87 +1,12 @@
-#include "tests/sim/plan_support.h"
-
-#include "sim/store.h"
-
-#include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-struct stored {
-    struct bed bed;
-    struct pp_plan_set *set;
-    struct pp_run_inputs inputs;
-    char run_id[33];
-    char path[64];
-};
-
-static void stored_init(struct stored *s) {
-    bed_init(&s->bed, deepseek_recipe, NULL);
-    s->inputs = (struct pp_run_inputs){
-        .recipe_path = "recipe.yaml",
-        .recipe_text = deepseek_recipe,
-        .settings = "[]",
-        .model_name = "deepseek-ai/DeepSeek-V3",
-        .hardware_name = "h100-sxm",
-        .hardware_text = "name: h100-sxm",
-        .gpu_count = 256,
-    };
-    cr_assert_eq(pp_run_id(&s->inputs, s->run_id, NULL), PP_OK);
-    s->bed.request.run_id = s->run_id;
-    s->set = bed_search(&s->bed);
-    strcpy(s->path, "/tmp/pp_store_XXXXXX");
-    close(mkstemp(s->path));
-}
-
-static void stored_deinit(struct stored *s) {
-    char side[80];
-    pp_plan_set_destroy(s->set);
-    bed_deinit(&s->bed);
-    unlink(s->path);
-    snprintf(side, sizeof side, "%s-wal", s->path);
-    unlink(side);
-    snprintf(side, sizeof side, "%s-shm", s->path);
-    unlink(side);
-}
-
-static bool add(struct stored *s) {
-    struct pp_store *store = NULL;
-    struct pp_err err = {0};
-    bool added = false;
-    cr_assert_eq(pp_store_open(s->path, &store, &err), PP_OK, "%s", err.message);
-    cr_assert_eq(pp_store_add_run(store, &s->inputs, s->bed.recipe, s->set, s->run_id, NULL, &added,
-                                  &err),
-                 PP_OK, "%s", err.message);
-    pp_store_close(store);
-    return added;
-}
-
-static int64_t count_rows(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *stmt = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
-    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
-static void change(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
-    sqlite3_close(db);
-}
+#include "tests/sim/store_support.h"
 
 Test(store, the_same_run_twice_adds_nothing_twice) {
     struct stored s;
     stored_init(&s);
-    cr_assert(add(&s));
+    cr_assert(stored_add(&s));
     int64_t plans = count_rows(s.path, "SELECT count(*) FROM plans");
     cr_assert_eq(plans, s.set->plan_count);
-    cr_assert_not(add(&s));
+    cr_assert_not(stored_add(&s));
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM plans"), plans);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM runs"), 1);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM plans WHERE is_current"), 1);
@@ -125,7 +50,7 @@ Test(store, other_inputs_are_another_run) {
 Test(store, plans_come_back_as_they_went_in) {
     struct stored s;
     stored_init(&s);
-    add(&s);
+    stored_add(&s);
     struct pp_store *store = NULL;
     struct pp_err err = {0};
     cr_assert_eq(pp_store_open_read(s.path, &store, &err), PP_OK, "%s", err.message);
@@ -160,7 +85,7 @@ Test(store, plans_come_back_as_they_went_in) {
 Test(store, unknown_and_ambiguous_ids_are_told_apart) {
     struct stored s;
     stored_init(&s);
-    add(&s);
+    stored_add(&s);
     struct pp_store *store = NULL;
     struct pp_plan plan;
     struct pp_err err = {0};
@@ -182,7 +107,7 @@ Test(store, other_peoples_databases_are_left_alone) {
     stored_init(&s);
     struct pp_store *store = NULL;
     struct pp_err err = {0};
-    change(s.path, "CREATE TABLE precious (x); INSERT INTO precious VALUES (1)");
+    change_rows(s.path, "CREATE TABLE precious (x); INSERT INTO precious VALUES (1)");
     cr_assert_eq(pp_store_open(s.path, &store, &err), PP_E_STORE);
     cr_assert(strstr(err.message, "another program") != NULL, "%s", err.message);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM sqlite_master"), 1);
@@ -195,8 +120,8 @@ Test(store, a_newer_schema_and_a_text_file_are_refused) {
     stored_init(&s);
     struct pp_store *store = NULL;
     struct pp_err err = {0};
-    add(&s);
-    change(s.path, "PRAGMA user_version = 99");
+    stored_add(&s);
+    change_rows(s.path, "PRAGMA user_version = 99");
     cr_assert_eq(pp_store_open(s.path, &store, &err), PP_E_STORE);
     cr_assert(strstr(err.message, "99") != NULL, "%s", err.message);
     FILE *f = fopen(s.path, "w");
@@ -224,14 +149,14 @@ Test(store, an_interrupted_run_leaves_nothing_behind) {
     pp_store_close(store);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM runs"), 0);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM plans"), 0);
-    cr_assert(add(&s));
+    cr_assert(stored_add(&s));
     stored_deinit(&s);
 }
 
 Test(store, a_full_database_keeps_what_it_had) {
     struct stored s;
     stored_init(&s);
-    add(&s);
+    stored_add(&s);
     int64_t plans = count_rows(s.path, "SELECT count(*) FROM plans");
     struct pp_store *store = NULL;
     struct pp_err err = {0};
@@ -277,9 +202,9 @@ Test(store, edited_rows_are_refused) {
         struct pp_err err = {0};
         char run_id[33];
         stored_init(&s);
-        add(&s);
+        stored_add(&s);
         snprintf(sql, sizeof sql, "UPDATE plan_rows SET %s", edits[i]);
-        change(s.path, sql);
+        change_rows(s.path, sql);
         cr_assert_eq(pp_store_open_read(s.path, &store, &err), PP_OK);
         cr_assert_eq(pp_store_read_plan(store, s.set->plans[0].id, &plan, run_id, &err),
                      PP_E_STORE, "%s was taken", edits[i]);
