@@ -97,8 +97,8 @@ struct pp_plan_set {
 };
 
 /**
- * The recipe's nodes times 8 if they can hold its parallel sizes, else the smallest legal world: the
- * smallest dp for which ep and the global batch divide. @return PP_OK, PP_E_WORLD
+ * The recipe's nodes times 8 if they can hold its parallel sizes, else the smallest legal world:
+ * the smallest dp for which ep and the global batch divide. @return PP_OK, PP_E_WORLD
  */
 enum pp_status pp_plan_default_gpus(const struct pp_recipe *recipe, int64_t *gpu_count_p,
                                     struct pp_err *err);
@@ -115,6 +115,11 @@ void pp_plan_set_destroy(struct pp_plan_set *set);
 
 /** Frees what a single plan owns. */
 void pp_plan_deinit(struct pp_plan *plan);
+
+/** Text of the action that makes a rank's peak. @return out, or NULL where the resident states do
+ */
+const char *pp_plan_peak_action(const struct pp_plan *plan, int32_t rank,
+                                char out[PP_ACTION_TEXT_BYTES]);
 
 /** Called once per override, in a fixed order. `value` "none" stands for null. */
 typedef void pp_override_visit(void *context, const char *key, const char *value);
