@@ -37,15 +37,14 @@ enum pp_status pp_fail(struct pp_err *err, enum pp_status status, const char *fo
     return status;
 }
 
-enum pp_status pp_hint(struct pp_err *err, const char *format, ...) {
+void pp_hint(struct pp_err *err, const char *format, ...) {
     if (err == NULL) {
-        return PP_OK;
+        return;
     }
     va_list args;
     va_start(args, format);
     vsnprintf(err->hint, sizeof err->hint, format, args);
     va_end(args);
-    return err->status;
 }
 
 void pp_err_place(struct pp_err *err, const char *file, int32_t line, int32_t column) {

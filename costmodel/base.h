@@ -85,9 +85,9 @@ const char *pp_status_text(enum pp_status status);
 enum pp_status pp_fail(struct pp_err *err, enum pp_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** Adds advice to an error that pp_fail recorded; returns err->status (PP_OK if err is NULL). */
-enum pp_status pp_hint(struct pp_err *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/** Adds advice to an error that pp_fail recorded. Returns nothing: without `err` it could not know
+ *  what failed. */
+void pp_hint(struct pp_err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** Adds the place: `file` may be NULL (left as it is); line and column are 1-based, 0 = unknown. */
 void pp_err_place(struct pp_err *err, const char *file, int32_t line, int32_t column);

@@ -138,16 +138,6 @@ static bool csv_name(const struct pp_recipe *r, struct pp_lint *lint) {
                r->pipeline.pp_schedule);
 }
 
-static bool layers_per_stage(const struct pp_recipe *r, struct pp_lint *lint) {
-    const char *direction = r->pipeline.round == PP_ROUND_UP ? "up" : "down";
-    return r->pipeline.has_layers_per_stage && r->pipeline.round != PP_ROUND_NONE &&
-           say(lint,
-               "layers_per_stage %d is a wish: the stage count ceil(layers / %d) is rounded "
-               "%s to a multiple of pp_size %d and layers are then split evenly%s",
-               r->pipeline.layers_per_stage, r->pipeline.layers_per_stage, direction, r->pp_size,
-               r->pipeline.round == PP_ROUND_DOWN ? ", so stages may hold more" : "");
-}
-
 static bool fqns_layers_per_stage(const struct pp_recipe *r, struct pp_lint *lint) {
     return r->pipeline.has_fqns && r->pipeline.has_layers_per_stage &&
            say(lint, "module_fqns_per_model_part decides the stages; layers_per_stage is not used, "
@@ -213,7 +203,6 @@ static const struct lint_rule rules[] = {
      PIPELINE ".patch_stage_backward_maybe_with_nosync", nosync_overwritten},
     {"W_ROUND_IGNORED", PP_LINT_WARNING, false, PIPELINE ".round_virtual_stages_to_pp_multiple",
      round_ignored},
-    {"W_LAYERS_PER_STAGE", PP_LINT_INFO, false, PIPELINE ".layers_per_stage", layers_per_stage},
     {"W_FQNS_LAYERS_PER_STAGE", PP_LINT_WARNING, false, PIPELINE ".layers_per_stage",
      fqns_layers_per_stage},
     {"W_SCALE_GRADS", PP_LINT_WARNING, false, PIPELINE ".scale_grads_in_schedule", scale_grads},

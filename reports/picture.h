@@ -17,6 +17,7 @@
 struct pp_gantt {
     const char *title;            /* "as it is: Interleaved1F1B ..., step 12.3 s" */
     const struct pp_trace *trace; /* one flush */
+    int32_t flush_count;          /* flushes to draw, one after the other; 0 = 1 */
 };
 
 /** Memory over time, one line a rank. */
@@ -36,9 +37,12 @@ struct pp_pareto_point {
 };
 
 /**
- * @param dir  must exist
+ * Charts are drawn one above the other on one time axis. Beyond 256 ranks every n-th is drawn;
+ * actions too narrow to be seen are merged so that the colours keep their proportions.
+ * @param chart_count  at least 1
+ * @param dir          must exist
  * @return PP_OK, PP_E_ENV (no gnuplot, or it failed: its message), PP_E_IO, PP_E_NOMEM,
- *         PP_E_INTERRUPTED (gnuplot was interrupted)
+ *         PP_E_INTERRUPTED (gnuplot was interrupted), PP_E_ARG (nothing to draw)
  */
 enum pp_status pp_picture_gantt(const struct pp_gantt *charts, int32_t chart_count, const char *dir,
                                 struct pp_err *err);

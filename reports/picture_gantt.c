@@ -63,6 +63,9 @@ struct drawing {
     bool shades;
     /* of the chart in work */
     const struct pp_trace *trace;
+    int32_t flush_count;
+    int64_t flush_ns;     /* a flush begins when the one before has ended on every rank */
+    int64_t offset_ns;    /* of the flush in work */
     int32_t row_step;     /* every row_step-th rank is drawn */
     int32_t row_height;   /* pixels */
     int32_t *stage_index; /* [stage_count] place of a stage among its rank's */
@@ -160,8 +163,8 @@ static void merge(struct drawing *d, struct run *r, const struct box *b) {
 
 static void put_action(struct drawing *d, int32_t i, double row, struct run run[TRACKS]) {
     const struct pp_action *a = &d->trace->sched->actions[i];
-    struct box b = {.start_ns = d->trace->start_ns[i],
-                    .end_ns = d->trace->end_ns[i],
+    struct box b = {.start_ns = d->offset_ns + d->trace->start_ns[i],
+                    .end_ns = d->offset_ns + d->trace->end_ns[i],
                     .row = row,
                     .kind = kind_of(a)};
     if (b.kind < 0 || b.end_ns <= b.start_ns) {
@@ -182,8 +185,11 @@ static void put_action(struct drawing *d, int32_t i, double row, struct run run[
 static void put_row(struct drawing *d, int32_t rank, int32_t row) {
     const struct pp_sched *s = d->trace->sched;
     struct run run[TRACKS] = {0};
-    for (int32_t i = s->rank_begin[rank]; i < s->rank_begin[rank + 1]; i++) {
-        put_action(d, i, row, run);
+    for (int32_t flush = 0; flush < d->flush_count; flush++) {
+        d->offset_ns = flush * d->flush_ns;
+        for (int32_t i = s->rank_begin[rank]; i < s->rank_begin[rank + 1]; i++) {
+            put_action(d, i, row, run);
+        }
     }
     for (int track = 0; track < TRACKS; track++) {
         flush(d, &run[track], row, track);
@@ -240,12 +246,16 @@ static enum pp_status index_stages(struct drawing *d, struct pp_err *err) {
     return PP_OK;
 }
 
-static int64_t last_end(const struct pp_trace *t) {
+static int64_t flush_ns(const struct pp_trace *t) {
     int64_t end = 1;
     for (int32_t i = 0; i < t->sched->action_count; i++) {
         end = t->end_ns[i] > end ? t->end_ns[i] : end;
     }
     return end;
+}
+
+static int32_t flushes_of(const struct pp_gantt *chart) {
+    return chart->flush_count > 1 ? chart->flush_count : 1;
 }
 
 /* Each block begins with a point outside the axes, since gnuplot refuses an empty block. */
@@ -295,7 +305,7 @@ static void put_chart(struct drawing *d, const struct pp_gantt *chart, int32_t i
     pp_picture_heading(p, LEFT, top, chart->title);
     put_row_labels(d, rows);
     pp_text_printf(c, "set yrange [%d.5:-0.5]\n", rows - 1);
-    put_end(d, last_end(chart->trace), top);
+    put_end(d, d->flush_count * d->flush_ns, top);
     if (is_last) {
         pp_text_printf(c, "set xtics format '%%g' nomirror out\nset xlabel 'time (%s)%s'\n",
                        d->unit.name, d->row_step > 1 ? "; not every rank is shown" : "");
@@ -345,7 +355,7 @@ static int64_t measure(struct drawing *d, const struct pp_gantt *charts, int32_t
     int64_t rows = 0;
     for (int32_t i = 0; i < chart_count; i++) {
         const struct pp_trace *t = charts[i].trace;
-        int64_t end = last_end(t);
+        int64_t end = flushes_of(&charts[i]) * flush_ns(t);
         d->max_ns = end > d->max_ns ? end : d->max_ns;
         most_ranks = t->sched->rank_count > most_ranks ? t->sched->rank_count : most_ranks;
     }
@@ -380,6 +390,8 @@ enum pp_status pp_picture_gantt(const struct pp_gantt *charts, int32_t chart_cou
     int32_t top = KEY_SPACE + HEADING_SPACE;
     for (int32_t i = 0; i < chart_count && status == PP_OK; i++) {
         d.trace = charts[i].trace;
+        d.flush_count = flushes_of(&charts[i]);
+        d.flush_ns = flush_ns(d.trace);
         status = index_stages(&d, err);
         if (status != PP_OK) {
             goto free_all;

@@ -173,7 +173,8 @@ static void put_limit(struct drawing *d, int64_t limit_bytes) {
         gib, gib, gib, gib, gib);
 }
 
-/* A mark around a point, and its name: 5 is gnuplot's filled square, 3 its star. */
+/* A mark on a point and its name: a star (gnuplot's point type 3) for the recipe as it is, a ring
+   (6) for the best plan. */
 static void put_mark(struct drawing *d, int tag, const struct pp_pareto_point *p, const char *text,
                      bool below) {
     double room = d->x.high - d->x.low;

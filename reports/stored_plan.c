@@ -65,28 +65,40 @@ void pp_stored_plan_deinit(struct pp_stored_plan *s) {
 
 /* Slack is a share of what is allocated, so one factor per rank turns allocated bytes into the
  * plan's: it is known at the peak. */
-enum pp_status pp_stored_plan_memory(const struct pp_stored_plan *s, int32_t rank,
-                                     struct pp_memory_point **points_p, int32_t *count_p,
-                                     struct pp_err *err) {
-    PP_ASSERT(s->plan.has_costs);
-    const struct pp_sched *sched = s->replay.sched;
-    struct pp_memory_model model = pp_replay_memory(&s->replay);
-    int32_t actions = sched->rank_begin[rank + 1] - sched->rank_begin[rank];
-    struct pp_memory_point *points = malloc((2 * (size_t)actions + 1) * sizeof *points);
-    if (points == NULL) {
-        return pp_fail(err, PP_E_NOMEM, "out of memory for the timeline of rank %d", rank);
-    }
-    int32_t count = pp_memory_timeline(&s->replay.trace, &model, rank, points);
+static void count_as_plan(const struct pp_plan *plan, int32_t rank, struct pp_memory_point *points,
+                          int32_t count) {
     int64_t allocated_peak = 1;
     for (int32_t i = 0; i < count; i++) {
         allocated_peak = points[i].amount > allocated_peak ? points[i].amount : allocated_peak;
     }
     double factor =
-        (double)(s->plan.peak_bytes[rank] - s->plan.reserved_bytes) / (double)allocated_peak;
+        (double)(plan->peak_bytes[rank] - plan->reserved_bytes) / (double)allocated_peak;
     for (int32_t i = 0; i < count; i++) {
-        points[i].amount = pp_round_i64((double)points[i].amount * factor) + s->plan.reserved_bytes;
+        points[i].amount = pp_round_i64((double)points[i].amount * factor) + plan->reserved_bytes;
+    }
+}
+
+enum pp_status pp_stored_plan_memory(const struct pp_stored_plan *s, int32_t rank,
+                                     int32_t flush_count, struct pp_memory_point **points_p,
+                                     int32_t *count_p, struct pp_err *err) {
+    PP_ASSERT(s->plan.has_costs && flush_count >= 1);
+    const struct pp_sched *sched = s->replay.sched;
+    struct pp_memory_model model = pp_replay_memory(&s->replay);
+    int32_t actions = sched->rank_begin[rank + 1] - sched->rank_begin[rank];
+    size_t room = (size_t)flush_count * (2 * (size_t)actions + 1);
+    struct pp_memory_point *points = malloc(room * sizeof *points);
+    if (points == NULL) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for the timeline of rank %d", rank);
+    }
+    int32_t count = pp_memory_timeline(&s->replay.trace, &model, rank, points);
+    count_as_plan(&s->plan, rank, points, count);
+    for (int32_t flush = 1; flush < flush_count; flush++) {
+        for (int32_t i = 0; i < count; i++) {
+            points[flush * count + i] = points[i];
+            points[flush * count + i].time_ns += flush * s->plan.flush_ns;
+        }
     }
     *points_p = points;
-    *count_p = count;
+    *count_p = flush_count * count;
     return PP_OK;
 }

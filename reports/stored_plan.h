@@ -26,13 +26,13 @@ enum pp_status pp_stored_plan_load(struct pp_store *store, const char *id,
 void pp_stored_plan_deinit(struct pp_stored_plan *stored);
 
 /**
- * Memory of one rank over one flush as the plan counts it: allocator slack and reserved memory
- * included, so that its highest point is the plan's peak.
+ * Memory of one rank over `flush_count` flushes as the plan counts it: allocator slack and reserved
+ * memory included, so that its highest point is the plan's peak.
  * @param points_p  fresh memory, free with free()
  * @return PP_OK, PP_E_NOMEM
  */
 enum pp_status pp_stored_plan_memory(const struct pp_stored_plan *stored, int32_t rank,
-                                     struct pp_memory_point **points_p, int32_t *count_p,
-                                     struct pp_err *err);
+                                     int32_t flush_count, struct pp_memory_point **points_p,
+                                     int32_t *count_p, struct pp_err *err);
 
 #endif

@@ -241,7 +241,7 @@ static enum pp_status add_lints(const struct pp_plan_request *req, struct pp_pla
     }
     if (current->config.has_layers_per_stage && current->layer_counts != NULL &&
         current->layer_counts[0] > current->config.layers_per_stage) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_INFO, "W_LAYERS_EXCEEDED",
+        PP_TRY(pp_plan_lint(set, PP_LINT_INFO, "W_LAYERS_PER_STAGE",
                             "distributed.pipeline.layers_per_stage", err,
                             "layers_per_stage %d only sets the number of stages: the largest stage "
                             "holds %d layers",

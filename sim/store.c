@@ -150,14 +150,13 @@ static enum pp_status check_owner(const struct pp_store *store, bool may_create,
     return status;
 }
 
-static enum pp_status open_with(const char *path, int flags, struct pp_store **store_p,
+static enum pp_status open_with(const char *path, int flags, bool writes, struct pp_store **store_p,
                                 struct pp_err *err) {
     struct pp_store *store = calloc(1, sizeof *store);
     if (store == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for the database");
     }
     pp_copy(store->path, sizeof store->path, path);
-    bool writes = (flags & SQLITE_OPEN_READWRITE) != 0;
     enum pp_status status = PP_OK;
     if (sqlite3_open_v2(path, &store->db, flags | SQLITE_OPEN_EXRESCODE, NULL) != SQLITE_OK) {
         status = pp_store_fail(store, "open the database", err);
@@ -178,7 +177,7 @@ static enum pp_status open_with(const char *path, int flags, struct pp_store **s
 }
 
 enum pp_status pp_store_open(const char *path, struct pp_store **store_p, struct pp_err *err) {
-    return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, store_p, err);
+    return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, true, store_p, err);
 }
 
 /* May nobody here write into the database's folder? */
@@ -192,18 +191,19 @@ static bool is_write_protected(const char *path) {
     return is_protected;
 }
 
-/* A database in WAL mode cannot be read from a folder that is not writable, unless SQLite may
- * assume that nobody writes: then an immutable view will do, as nobody can. One that is only busy
- * is not read this way, for its writer would be at work meanwhile. */
+/* Opened for writing where that is possible, although nothing is written: the last writer to close
+ * removes the files that SQLite keeps beside a database in WAL mode, a reader leaves them. In a
+ * folder that is not writable such a database opens only as immutable, which it is there; one
+ * that is only busy is not opened so, for its writer is at work. */
 enum pp_status pp_store_open_read(const char *path, struct pp_store **store_p, struct pp_err *err) {
-    enum pp_status status = open_with(path, SQLITE_OPEN_READONLY, store_p, err);
+    enum pp_status status = open_with(path, SQLITE_OPEN_READWRITE, false, store_p, err);
     bool plain = strpbrk(path, "?#%") == NULL; /* characters that a URI would read otherwise */
     if (status != PP_E_STORE || !plain || !is_write_protected(path)) {
         return status;
     }
     char *uri = sqlite3_mprintf("file:%s?immutable=1", path);
     if (uri != NULL &&
-        open_with(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, store_p, NULL) == PP_OK) {
+        open_with(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, false, store_p, NULL) == PP_OK) {
         status = PP_OK;
     }
     sqlite3_free(uri);

@@ -10,7 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_PLANS = 8, TITLE_BYTES = 192 };
+enum {
+    MAX_PLANS = 8,
+    TITLE_BYTES = 192,
+    MAX_DRAWN_ACTIONS =
+        100000, /* of a plan: a whole step is drawn up to here, else its first flush */
+};
 
 struct report {
     struct pp_store *store;
@@ -18,6 +23,7 @@ struct report {
     const char *dir;
     struct pp_stored_plan plans[MAX_PLANS];
     char titles[MAX_PLANS][TITLE_BYTES];
+    int32_t flushes[MAX_PLANS]; /* drawn of each plan */
     int32_t plan_count;
     json_t *files;
 };
@@ -33,20 +39,33 @@ static enum pp_status make_dir(const char *dir, struct pp_err *err) {
     return status;
 }
 
+static int32_t flushes_to_draw(const struct pp_stored_plan *s) {
+    int64_t actions = s->plan.flush_count * s->replay.sched->action_count;
+    return s->plan.flush_count >= 1 && actions <= MAX_DRAWN_ACTIONS ? (int32_t)s->plan.flush_count
+                                                                    : 1;
+}
+
 static void title_plan(struct report *r, int32_t index, bool is_current, bool is_best) {
     const struct pp_plan *p = &r->plans[index].plan;
     char step[32] = "unit costs";
+    char flushes[48] = "";
     if (p->step_ns > 0) {
         pp_text_duration(p->step_ns, step);
     }
+    r->flushes[index] = flushes_to_draw(&r->plans[index]);
+    if (p->flush_count > 1) {
+        snprintf(flushes, sizeof flushes,
+                 r->flushes[index] == 1 ? " (first of %lld flushes)" : " (%lld flushes)",
+                 (long long)p->flush_count);
+    }
     snprintf(r->titles[index], TITLE_BYTES,
-             "%s%s, pp %d, %d stages a rank, %d microbatches of %d, bubble %.1f %%, step %s",
+             "%s%s, pp %d, %d stages a rank, %d microbatches of %d, bubble %.1f %%, step %s%s",
              is_current ? "as it is: "
              : is_best  ? "best: "
                         : "",
              p->config.schedule == NULL ? "no pipeline" : p->config.schedule->name,
              p->config.pp_size, p->stages_per_rank, p->microbatch_count, p->config.microbatch_size,
-             100.0 * p->bubble_ratio, step);
+             100.0 * p->bubble_ratio, step, flushes);
 }
 
 static enum pp_status add_plan(struct report *r, const char *id, struct pp_err *err) {
@@ -90,7 +109,7 @@ static void wrote(struct report *r, const char *name) {
 static enum pp_status draw_gantt(struct report *r, struct pp_err *err) {
     struct pp_gantt charts[MAX_PLANS];
     for (int32_t i = 0; i < r->plan_count; i++) {
-        charts[i] = (struct pp_gantt){r->titles[i], &r->plans[i].replay.trace};
+        charts[i] = (struct pp_gantt){r->titles[i], &r->plans[i].replay.trace, r->flushes[i]};
     }
     PP_TRY(pp_picture_gantt(charts, r->plan_count, r->dir, err));
     wrote(r, "gantt");
@@ -110,8 +129,8 @@ static void free_timelines(struct timelines *t, int32_t rank_count) {
     free(t->counts);
 }
 
-static enum pp_status read_timelines(const struct pp_stored_plan *plan, struct timelines *t,
-                                     struct pp_err *err) {
+static enum pp_status read_timelines(const struct pp_stored_plan *plan, int32_t flush_count,
+                                     struct timelines *t, struct pp_err *err) {
     size_t ranks = (size_t)plan->plan.config.pp_size;
     t->points = calloc(ranks, sizeof *t->points);
     t->counts = calloc(ranks, sizeof *t->counts);
@@ -119,7 +138,7 @@ static enum pp_status read_timelines(const struct pp_stored_plan *plan, struct t
         return pp_fail(err, PP_E_NOMEM, "out of memory for the timelines");
     }
     for (int32_t r = 0; r < plan->plan.config.pp_size; r++) {
-        PP_TRY(pp_stored_plan_memory(plan, r, &t->points[r], &t->counts[r], err));
+        PP_TRY(pp_stored_plan_memory(plan, r, flush_count, &t->points[r], &t->counts[r], err));
     }
     return PP_OK;
 }
@@ -131,7 +150,7 @@ static enum pp_status draw_memory(struct report *r, struct pp_err *err) {
     enum pp_status status = PP_OK;
     for (int32_t i = 0; status == PP_OK && i < r->plan_count; i++) {
         if (r->plans[i].plan.has_costs) {
-            status = read_timelines(&r->plans[i], &lines[i], err);
+            status = read_timelines(&r->plans[i], r->flushes[i], &lines[i], err);
             charts[count++] = (struct pp_memory_chart){
                 .title = r->titles[i],
                 .rank_count = r->plans[i].plan.config.pp_size,

@@ -116,16 +116,17 @@ static enum pp_status check_json_size(const struct pp_sched *s, struct pp_err *e
     }
     pp_fail(err, PP_E_RANGE, "%lld cells are too many for JSON; the limit is %d", (long long)cells,
             JSON_MAX_CELLS);
-    return pp_hint(err, "ask for --format csv");
+    pp_hint(err, "ask for --format csv");
+    return PP_E_RANGE;
 }
 
 static enum pp_status write_json(struct pp_cli *cli, const struct pp_schedule_info *info,
                                  const struct pp_sched *s, const char *csv) {
-    char hex[65];
+    char id[65];
+    pp_sched_csv_sha256(s, id);
     json_t *document = pp_json_document(cli->command);
-    pp_sched_csv_sha256(s, hex);
     json_object_set_new(document, "schedule", json_string(info->name));
-    json_object_set_new(document, "csv_sha256", json_string(hex));
+    json_object_set_new(document, "schedule_id", json_string(id));
     json_object_set_new(document, "ranks", json_integer(s->rank_count));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));

@@ -49,7 +49,8 @@ static enum pp_status refuse_with_csv(bool given, const char *flag, struct pp_er
         return PP_OK;
     }
     pp_fail(err, PP_E_USAGE, "--csv and %s exclude each other", flag);
-    return pp_hint(err, "the file holds the whole order; leave %s out", flag);
+    pp_hint(err, "the file holds the whole order; leave %s out", flag);
+    return PP_E_USAGE;
 }
 
 static enum pp_status read_csv(struct simulation *sim, const struct pp_usage *usage,
@@ -77,7 +78,8 @@ static enum pp_status make_schedule(struct simulation *sim, const struct pp_usag
     }
     if (flags->has_stages) {
         pp_fail(err, PP_E_USAGE, "--stages goes with --csv");
-        return pp_hint(err, "a schedule by name takes --stages-per-rank");
+        pp_hint(err, "a schedule by name takes --stages-per-rank");
+        return PP_E_USAGE;
     }
     return pp_sched_options_make(&flags->sched, usage, &sim->info, &sim->sched, err);
 }
@@ -126,9 +128,12 @@ static json_t *rank_json(const struct simulation *sim, int32_t rank) {
 static json_t *document_of(const struct pp_cli *cli, const struct simulation *sim) {
     const struct pp_sched *s = sim->sched;
     const struct pp_metrics *m = &sim->metrics;
+    char id[65];
+    pp_sched_csv_sha256(s, id);
     json_t *document = pp_json_document(cli->command);
     json_object_set_new(document, "schedule",
                         sim->info == NULL ? json_null() : json_string(sim->info->name));
+    json_object_set_new(document, "schedule_id", json_string(id));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));
     json_object_set_new(document, "makespan_ns", json_integer(m->makespan_ns));

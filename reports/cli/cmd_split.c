@@ -2,8 +2,8 @@
 #include "costmodel/fqn.h"
 #include "costmodel/value.h"
 #include "reports/cli/cli.h"
-#include "reports/cli/split_cases.h"
 #include "reports/json.h"
+#include "reports/split_changes.h"
 #include "reports/table.h"
 
 #include <stdlib.h>

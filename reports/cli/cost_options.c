@@ -35,7 +35,8 @@ static enum pp_status check_options(const struct pp_cost_options *o, struct pp_e
                 o->has_f   ? "--t-f"
                 : o->has_i ? "--t-i"
                            : "--t-w");
-        return pp_hint(err, "leave one of them out");
+        pp_hint(err, "leave one of them out");
+        return PP_E_USAGE;
     }
     if (o->mem_w[0] > o->mem_w[1]) {
         return pp_fail(err, PP_E_RANGE, "--mem-w is %lld/%lld, expected 0 to 1",
@@ -181,7 +182,8 @@ enum pp_status pp_activation_check(const struct pp_cost_options *o, const struct
             worst.rank, pp_fraction_text(worst.units, worst.per_share, peak),
             pp_action_text(&s->actions[worst.action], action),
             pp_fraction_text(o->limit[0], o->limit[1], limit));
-    return pp_hint(err, "raise --memory-limit, or take a schedule that holds less");
+    pp_hint(err, "raise --memory-limit, or take a schedule that holds less");
+    return PP_E_LIMIT;
 }
 
 const char *pp_fraction_text(int64_t num, int64_t den, char out[PP_FRACTION_BYTES]) {

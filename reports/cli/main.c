@@ -126,8 +126,8 @@ enum pp_status pp_cli_answer(struct pp_cli *cli, json_t *document, struct pp_err
     }
     json_decref(document);
     if (written != PP_OK) {
-        *err = own;
-        return written;
+        pp_cli_complain(cli, &own);
+        status = written;
     }
     if (err != NULL) {
         *err = (struct pp_err){0}; /* said already */
@@ -181,6 +181,16 @@ static enum pp_status finish_output(const struct pp_cli *cli, struct pp_err *err
     return pp_fail(err, PP_E_IO, "cannot write to standard output: %s", strerror(errno));
 }
 
+/* Exit code of an answer that cannot fail but in being written. */
+static int finish_text(const struct pp_cli *cli) {
+    struct pp_err err = {0};
+    enum pp_status status = finish_output(cli, &err);
+    if (status != PP_OK) {
+        pp_cli_complain(cli, &err);
+    }
+    return pp_exit_code(status);
+}
+
 static int run_command(struct pp_cli *cli, const struct command *command, int argc, char **argv) {
     struct pp_err err = {0};
     enum pp_status status = command->run(cli, argc, argv, &err);
@@ -206,11 +216,11 @@ int main(int argc, char **argv) {
     }
     if (strcmp(name, "--version") == 0) {
         print_version(stdout);
-        return pp_exit_code(finish_output(&cli, NULL));
+        return finish_text(&cli);
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_usage(stdout);
-        return pp_exit_code(finish_output(&cli, NULL));
+        return finish_text(&cli);
     }
     const struct command *command = find_command(name);
     if (command != NULL) {

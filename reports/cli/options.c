@@ -28,20 +28,27 @@ static int32_t distance(const char *a, const char *b) {
     return row[m];
 }
 
-static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg,
+/* @param size  of the flag's name in `arg`, before any '=' */
+static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg, size_t size,
                                    struct pp_err *err) {
+    char name[64];
+    pp_copy(name, size < sizeof name ? size + 1 : sizeof name, arg);
     const char *nearest = NULL;
     int32_t best = 4; /* further away is no typing mistake */
     for (int32_t i = 0; i < usage->option_count; i++) {
-        int32_t d = distance(arg, usage->options[i].name);
+        int32_t d = distance(name, usage->options[i].name);
         if (d < best) {
             best = d;
             nearest = usage->options[i].name;
         }
     }
-    pp_fail(err, PP_E_USAGE, "unknown flag %.60s", arg);
-    return nearest != NULL ? pp_hint(err, "did you mean %s?", nearest)
-                           : pp_hint(err, "usage: %s", usage->synopsis);
+    pp_fail(err, PP_E_USAGE, "unknown flag %s", name);
+    if (nearest != NULL) {
+        pp_hint(err, "did you mean %s?", nearest);
+    } else {
+        pp_hint(err, "usage: %s", usage->synopsis);
+    }
+    return PP_E_USAGE;
 }
 
 static enum pp_status set_value(const struct pp_option *o, const char *text, struct pp_err *err) {
@@ -98,6 +105,11 @@ static const struct pp_option *find_option(const struct pp_usage *usage, const c
     return NULL;
 }
 
+/* No value begins with two dashes, but for a setting pasted as an override: --set --key=value. */
+static bool is_flag(const struct pp_option *o, const char *arg) {
+    return strncmp(arg, "--", 2) == 0 && !(o->kind == PP_OPT_LIST && strchr(arg, '=') != NULL);
+}
+
 /* One `--flag`: *at_p moves on if its value is the next argument. */
 static enum pp_status take_flag(const struct pp_usage *usage, int argc, char **argv, int *at_p,
                                 struct pp_err *err) {
@@ -106,14 +118,14 @@ static enum pp_status take_flag(const struct pp_usage *usage, int argc, char **a
     size_t size = equals == NULL ? strlen(arg) : (size_t)(equals - arg);
     const struct pp_option *o = find_option(usage, arg, size);
     if (o == NULL) {
-        return unknown_flag(usage, arg, err);
+        return unknown_flag(usage, arg, size, err);
     }
     const char *value = equals == NULL ? NULL : equals + 1;
     if (o->kind == PP_OPT_FLAG && value != NULL) {
         return pp_fail(err, PP_E_USAGE, "%s takes no value, found \"%.60s\"", o->name, value);
     }
     if (o->kind != PP_OPT_FLAG && value == NULL) {
-        if (*at_p + 1 >= argc) {
+        if (*at_p + 1 >= argc || is_flag(o, argv[*at_p + 1])) {
             pp_fail(err, PP_E_USAGE, "%s needs a value: %s", o->name, o->what);
             pp_hint(err, "usage: %s", usage->synopsis);
             return PP_E_USAGE;

@@ -26,7 +26,8 @@ static enum pp_status refuse_foreign(const struct pp_sched_options *o,
     }
     const char *flag = o->has_group ? "--group" : "--slices";
     pp_fail(err, PP_E_VALUE, "%s does not take %s", info->name, flag);
-    return pp_hint(err, "leave %s out", flag);
+    pp_hint(err, "leave %s out", flag);
+    return PP_E_VALUE;
 }
 
 enum pp_status pp_sched_options_make(const struct pp_sched_options *o, const struct pp_usage *usage,

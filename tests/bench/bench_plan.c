@@ -64,8 +64,9 @@ int main(int argc, char **argv) {
     }
     unlink(db);
     qsort(ns, RUNS, sizeof ns[0], compare);
-    printf("plan, %s, 256 GPUs, fresh database, wall ms of %d runs: min %.1f median %.1f max %.1f\n",
-           argv[2], RUNS, (double)ns[0] / NS_PER_MS, (double)ns[RUNS / 2] / NS_PER_MS,
-           (double)ns[RUNS - 1] / NS_PER_MS);
+    printf(
+        "plan, %s, 256 GPUs, fresh database, wall ms of %d runs: min %.1f median %.1f max %.1f\n",
+        argv[2], RUNS, (double)ns[0] / NS_PER_MS, (double)ns[RUNS / 2] / NS_PER_MS,
+        (double)ns[RUNS - 1] / NS_PER_MS);
     return 0;
 }

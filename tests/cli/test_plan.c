@@ -137,14 +137,15 @@ Test(plan, report_draws_and_export_hands_back) {
                    "diff " EXAMPLE " new.yaml; "
                    "\"$P\" export --db p.db --plan $id --format csv >order.csv; "
                    "\"$P\" schedule --schedule interleaved1f1b --pp 4 --stages-per-rank 8 "
-                   "--microbatches 4 | cmp - order.csv && echo same order");
+                   "--microbatches 4 | cmp - order.csv && echo same order; ls p.db*");
     cr_assert_str_eq(text_of(&r.out),
                      "--distributed.pipeline.round_virtual_stages_to_pp_multiple=up\n"
                      "29c29\n"
                      "<     round_virtual_stages_to_pp_multiple: down\n"
                      "---\n"
                      ">     round_virtual_stages_to_pp_multiple: up\n"
-                     "same order\n");
+                     "same order\n"
+                     "p.db\n"); /* nothing left beside the database */
     ran_free(&r);
     remove_scratch(&s);
 }

@@ -10,7 +10,7 @@ static void title_of(const json_t *plan, const char *role, struct pp_text *out) 
         string_of(plan, "schedule"), (int)integer_of(plan, "pp_size"),
         (int)integer_of(plan, "stages_per_rank"), (int)integer_of(plan, "num_microbatches"),
         (int)integer_of(plan, "pp_microbatch_size"), 100 * number_of(plan, "bubble_ratio"));
-    pp_text_printf(out, "step %.1f s<", 1e-9 * number_of(plan, "step_time_ns"));
+    pp_text_printf(out, "step %.1f s", 1e-9 * number_of(plan, "step_time_ns"));
 }
 
 static void expect_in(const char *svg, const char *words) {

@@ -120,9 +120,8 @@ Test(recipe, every_field_is_read) {
     cr_assert_str_eq(r->optimizer, "AdamW");
     cr_assert(r->peft && r->peft_dim == 32 && r->node_count == 8);
     static const char *const codes[] = {
-        "W_CSV_NAME",         "W_BATCH_OVERWRITTEN",     "W_NOSYNC_OVERWRITTEN",
-        "W_LAYERS_PER_STAGE", "W_SCALE_GRADS",           "W_DTYPE_MISMATCH",
-        "W_LOSS_FN",          "W_FQNS_LAYERS_PER_STAGE", "W_THD",
+        "W_CSV_NAME",       "W_BATCH_OVERWRITTEN", "W_NOSYNC_OVERWRITTEN",    "W_SCALE_GRADS",
+        "W_DTYPE_MISMATCH", "W_LOSS_FN",           "W_FQNS_LAYERS_PER_STAGE", "W_THD",
         "W_FUSED_CE",
     };
     cr_assert_eq(r->lint_count, sizeof codes / sizeof *codes);

@@ -48,7 +48,10 @@ static struct pp_split_request apply(struct pp_split_request r, const struct pp_
     }
     r.round = fix->sets_round ? fix->round : r.round;
     r.pp_size = fix->sets_pp ? fix->pp_size : r.pp_size;
-    r.kind = fix->sets_schedule ? fix->kind : r.kind;
+    if (fix->sets_schedule) {
+        r.kind = fix->kind;
+        r.placement = PP_PLACE_LOOP;
+    }
     return r;
 }
 
@@ -102,6 +105,8 @@ Test(split_fixes, every_fix_works_and_they_are_in_order) {
     int refused = 0;
     for (int i = 0; i < 30000; i++) {
         struct pp_split_request r = random_request(&state, i % 2 == 0 ? 40 : 130, 20);
+        bool v = r.kind == PP_KIND_MULTI && i % 3 == 0;
+        r.placement = v ? PP_PLACE_V : PP_PLACE_LOOP;
         struct pp_split_fix fixes[PP_SPLIT_MAX_FIXES];
         int32_t n = pp_split_fixes(&r, fixes);
         if (accepted(&r)) {
@@ -224,6 +229,8 @@ Test(split_fixes, examples) {
            "rounding up; rounding down");
     expect((struct pp_split_request){1, 8, 3, true, PP_ROUND_NONE, PP_KIND_MULTI, PP_PLACE_LOOP},
            "pp_size 1, a single-stage schedule");
+    expect((struct pp_split_request){32, 4, 2, true, PP_ROUND_NONE, PP_KIND_MULTI, PP_PLACE_V},
+           "pp_size 8; a multi-stage schedule; layers_per_stage 4");
 }
 
 Test(split_fixes, hostile_values_neither_overflow_nor_take_long) {

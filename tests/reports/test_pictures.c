@@ -123,7 +123,7 @@ static void draw_gantt(const struct pp_gantt *charts, int count) {
 Test(pictures, gantt_has_a_box_for_every_action_and_a_number_in_each) {
     struct pp_trace t;
     make_trace("1F1B", (struct pp_gen_config){3, 1, 5}, 0, &t);
-    draw_gantt(&(struct pp_gantt){"a title", &t}, 1);
+    draw_gantt(&(struct pp_gantt){"a title", &t, 1}, 1);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
     /* each box is its filled area and one entry of the key */
@@ -139,11 +139,23 @@ Test(pictures, gantt_has_a_box_for_every_action_and_a_number_in_each) {
     drop_trace(&t);
 }
 
+Test(pictures, gantt_draws_a_step_of_several_flushes) {
+    struct pp_trace t;
+    make_trace("1F1B", (struct pp_gen_config){3, 1, 5}, 0, &t);
+    draw_gantt(&(struct pp_gantt){"three flushes", &t, 3}, 1);
+    size_t size;
+    char *svg = read_file("gantt.svg", &size);
+    cr_expect_eq(count_of(svg, F_FILL), 3 * 15 + 1);
+    cr_expect_eq(count_of(svg, B_FILL), 3 * 15 + 1);
+    free(svg);
+    drop_trace(&t);
+}
+
 Test(pictures, gantt_stacks_charts_and_shades_stages) {
     struct pp_trace t[2];
     make_trace("ZBVZeroBubble", (struct pp_gen_config){2, 2, 4}, 0, &t[0]);
     make_trace("DualPipeV", (struct pp_gen_config){2, 2, 4}, 1500000, &t[1]);
-    draw_gantt((struct pp_gantt[]){{"one", &t[0]}, {"two", &t[1]}}, 2);
+    draw_gantt((struct pp_gantt[]){{"one", &t[0], 1}, {"two", &t[1], 1}}, 2);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
     cr_expect_gt(count_of(svg, I_FILL), 2);
@@ -162,11 +174,11 @@ Test(pictures, same_input_same_bytes) {
     const char *const names[] = {"gantt.svg", "gantt.png"};
     char *first[2];
     size_t first_size[2];
-    draw_gantt(&(struct pp_gantt){"same", &t}, 1);
+    draw_gantt(&(struct pp_gantt){"same", &t, 1}, 1);
     for (int i = 0; i < 2; i++) {
         first[i] = read_file(names[i], &first_size[i]);
     }
-    draw_gantt(&(struct pp_gantt){"same", &t}, 1);
+    draw_gantt(&(struct pp_gantt){"same", &t, 1}, 1);
     for (int i = 0; i < 2; i++) {
         size_t size;
         char *second = read_file(names[i], &size);
@@ -181,7 +193,8 @@ Test(pictures, titles_are_text_never_commands) {
     struct pp_trace t;
     make_trace("GPipe", (struct pp_gen_config){1, 1, 1}, 0, &t);
     draw_gantt(
-        &(struct pp_gantt){"it's '; system(\"touch x\") \n`id` {/Bold a}_b %g \\ & <tag>\x01", &t},
+        &(struct pp_gantt){"it's '; system(\"touch x\") \n`id` {/Bold a}_b %g \\ & <tag>\x01", &t,
+                           1},
         1);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
@@ -197,7 +210,7 @@ Test(pictures, many_ranks_and_microbatches_stay_quick_and_small) {
     struct timespec begin;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    draw_gantt(&(struct pp_gantt){"large", &t}, 1);
+    draw_gantt(&(struct pp_gantt){"large", &t, 1}, 1);
     clock_gettime(CLOCK_MONOTONIC, &end);
     cr_expect_lt(end.tv_sec - begin.tv_sec, 20); /* about 1 s; a loaded machine may take longer */
     size_t size;
@@ -214,7 +227,7 @@ Test(pictures, many_ranks_and_microbatches_stay_quick_and_small) {
 Test(pictures, more_ranks_than_rows_are_thinned_out) {
     struct pp_trace t;
     make_trace("GPipe", (struct pp_gen_config){300, 1, 2}, 0, &t);
-    draw_gantt(&(struct pp_gantt){"many", &t}, 1);
+    draw_gantt(&(struct pp_gantt){"many", &t, 1}, 1);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
     cr_expect_eq(count_of(svg, "not every rank is shown"), 1);

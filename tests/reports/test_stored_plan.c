@@ -30,7 +30,7 @@ Test(stored_plan, replaying_gives_the_time_and_the_peaks_that_were_stored) {
             struct pp_memory_point *points = NULL;
             int32_t count = 0;
             int64_t highest = 0;
-            cr_assert_eq(pp_stored_plan_memory(&out, rank, &points, &count, &err), PP_OK);
+            cr_assert_eq(pp_stored_plan_memory(&out, rank, 1, &points, &count, &err), PP_OK);
             for (int32_t k = 0; k < count; k++) {
                 highest = points[k].amount > highest ? points[k].amount : highest;
             }

@@ -326,6 +326,24 @@ Test(plan_evaluate, those_that_fit_come_first_by_step_time_the_others_by_peak) {
     }
 }
 
+/* A step that lasts longer than a peak has bytes, number against number, is no reason to come last.
+ */
+Test(plan_evaluate, a_plan_that_does_not_fit_never_comes_first_however_slow_the_others_are) {
+    static const char *const settings[] = {"step_scheduler.global_batch_size", "8192", NULL};
+    struct bed b;
+    bed_init(&b, deepseek_recipe, settings);
+    struct pp_plan_set *set = bed_search(&b);
+    int32_t first_unfit = 0;
+    while (first_unfit < set->plan_count && set->plans[first_unfit].fits) {
+        first_unfit++;
+    }
+    cr_assert(first_unfit > 0 && first_unfit < set->plan_count);
+    cr_assert_gt(set->plans[0].step_ns, set->plans[first_unfit].max_peak_bytes);
+    expect_order(set);
+    pp_plan_set_destroy(set);
+    bed_deinit(&b);
+}
+
 /* "No more memory" means as much is fine: the best such change is its own best. */
 Test(plan_evaluate, the_best_at_no_more_memory_stays_it_once_chosen) {
     struct bed b;

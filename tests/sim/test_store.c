@@ -143,9 +143,9 @@ Test(store, an_interrupted_run_leaves_nothing_behind) {
     struct pp_store *store = NULL;
     struct pp_err err = {0};
     cr_assert_eq(pp_store_open(s.path, &store, &err), PP_OK);
-    cr_assert_eq(pp_store_add_run(store, &s.inputs, s.bed.recipe, s.set, s.run_id, &stop, NULL,
-                                  &err),
-                 PP_E_INTERRUPTED);
+    cr_assert_eq(
+        pp_store_add_run(store, &s.inputs, s.bed.recipe, s.set, s.run_id, &stop, NULL, &err),
+        PP_E_INTERRUPTED);
     pp_store_close(store);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM runs"), 0);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM plans"), 0);
@@ -169,8 +169,8 @@ Test(store, a_full_database_keeps_what_it_had) {
     cr_assert_eq(pp_store_open(s.path, &store, &err), PP_OK);
     /* SQLite's own limit gives the same error as a full disk */
     sqlite3_exec(*(sqlite3 **)store, "PRAGMA max_page_count = 1", NULL, NULL, NULL);
-    cr_assert_eq(
-        pp_store_add_run(store, &s.inputs, s.bed.recipe, s.set, id, NULL, NULL, &err), PP_E_STORE);
+    cr_assert_eq(pp_store_add_run(store, &s.inputs, s.bed.recipe, s.set, id, NULL, NULL, &err),
+                 PP_E_STORE);
     cr_assert(strstr(err.message, "full") != NULL, "%s", err.message);
     pp_store_close(store);
     cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM plans"), plans);
@@ -206,8 +206,8 @@ Test(store, edited_rows_are_refused) {
         snprintf(sql, sizeof sql, "UPDATE plan_rows SET %s", edits[i]);
         change_rows(s.path, sql);
         cr_assert_eq(pp_store_open_read(s.path, &store, &err), PP_OK);
-        cr_assert_eq(pp_store_read_plan(store, s.set->plans[0].id, &plan, run_id, &err),
-                     PP_E_STORE, "%s was taken", edits[i]);
+        cr_assert_eq(pp_store_read_plan(store, s.set->plans[0].id, &plan, run_id, &err), PP_E_STORE,
+                     "%s was taken", edits[i]);
         cr_assert(strstr(err.message, "cannot be read back") != NULL, "%s", err.message);
         pp_store_close(store);
         stored_deinit(&s);

@@ -1,4 +1,4 @@
-#include "reports/cli/split_cases.h"
+#include "reports/split_changes.h"
 
 #include <stdlib.h>
 
@@ -62,12 +62,15 @@ static const struct pp_schedule_info *representative(enum pp_schedule_kind kind)
 }
 
 /* The layer count nearest to one out of range that needs no other change; else the nearest legal
-   one. */
+   one. Two full stages a rank suit every schedule that any count suits, so small ones end there. */
 static int32_t legal_layers(const struct pp_split_request *asked) {
     struct pp_split_request r = *asked;
-    int32_t step = asked->layer_count < 1 ? 1 : -1;
-    int32_t nearest = step > 0 ? 1 : PP_MAX_LAYERS;
-    for (r.layer_count = nearest; layers_in_range(&r); r.layer_count += step) {
+    bool upwards = asked->layer_count < 1;
+    int64_t per_stage = asked->has_layers_per_stage ? asked->layers_per_stage : 1;
+    int64_t enough = upwards ? INT64_C(2) * asked->pp_size * per_stage : PP_MAX_LAYERS;
+    int32_t nearest = upwards ? 1 : PP_MAX_LAYERS;
+    for (int64_t i = 0; i < enough && i < PP_MAX_LAYERS; i++) {
+        r.layer_count = nearest + (int32_t)(upwards ? i : -i);
         if (works(&r)) {
             return r.layer_count;
         }
@@ -102,18 +105,32 @@ static void search_under(struct search *s, struct pp_split_request req,
     }
 }
 
-static void search_all(struct search *s) {
-    const struct pp_split_asked *asked = s->asked;
-    if (asked->info != NULL) {
-        search_under(s, asked->req, NULL);
-        return;
+/* Automodel places its stages where its order does not look for them. */
+static bool would_hang(const struct pp_schedule_info *info) {
+    return info->placement != info->automodel_placement;
+}
+
+/* Schedules of one kind and placement need the same other changes: the likeliest stands for them.
+ */
+static bool is_like_earlier(const struct pp_schedule_info *const *nearest, int32_t index) {
+    for (int32_t i = 0; i < index; i++) {
+        if (nearest[i]->kind == nearest[index]->kind &&
+            nearest[i]->placement == nearest[index]->placement && !would_hang(nearest[i])) {
+            return true;
+        }
     }
+    return false;
+}
+
+static void search_schedules(struct search *s) {
     const struct pp_schedule_info *nearest[MAX_SCHEDULES];
     PP_ASSERT(pp_schedule_count() <= MAX_SCHEDULES);
-    pp_schedule_nearest(asked->schedule, nearest);
+    pp_schedule_nearest(s->asked->schedule, nearest);
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
-        if (nearest[i]->placement == nearest[i]->automodel_placement) { /* else it would hang */
-            search_under(s, asked->req, nearest[i]);
+        struct pp_split_request req = s->asked->req;
+        pp_split_use_schedule(&req, nearest[i]);
+        if (!would_hang(nearest[i]) && (works(&req) || !is_like_earlier(nearest, i))) {
+            search_under(s, s->asked->req, nearest[i]);
         }
     }
 }
@@ -123,7 +140,11 @@ int32_t pp_split_changes(const struct pp_split_asked *asked, struct pp_split_cha
     if (s.found == NULL) {
         return 0; /* advice only: the error itself is told all the same */
     }
-    search_all(&s);
+    if (asked->info != NULL) {
+        search_under(&s, asked->req, NULL);
+    } else {
+        search_schedules(&s);
+    }
     int32_t count = 0;
     for (int32_t i = 0; i < s.count && count < PP_SPLIT_MAX_CHANGES; i++) {
         if (count >= ENOUGH && s.found[i].option_count > s.found[i - 1].option_count) {
