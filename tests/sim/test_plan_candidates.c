@@ -23,3 +23,26 @@ Test(plan_candidates, an_absurd_batch_is_cut_into_flushes_that_a_recipe_may_have
     pp_plan_set_destroy(set);
     bed_deinit(&b);
 }
+
+/* One row answers what the other rounding would do, whichever the recipe has. */
+Test(plan_candidates, the_other_rounding_is_one_of_the_rows) {
+    static const struct {
+        const char *word;
+        enum pp_round other;
+        int32_t stage_count;
+    } rounds[] = {{"down", PP_ROUND_UP, 32}, {"up", PP_ROUND_DOWN, 28}};
+    for (size_t i = 0; i < sizeof rounds / sizeof rounds[0]; i++) {
+        const char *settings[] = {"distributed.pipeline.round_virtual_stages_to_pp_multiple",
+                                  rounds[i].word, NULL};
+        struct bed b;
+        bed_init(&b, deepseek_recipe, settings);
+        struct pp_plan_set *set = bed_search(&b);
+        cr_assert_geq(set->other_round, 0);
+        const struct pp_plan *other = &set->plans[set->other_round];
+        cr_assert_eq(other->stage_count, rounds[i].stage_count);
+        cr_assert_eq(other->config.round, rounds[i].other);
+        cr_assert_eq(other->config.layers_per_stage, 2);
+        pp_plan_set_destroy(set);
+        bed_deinit(&b);
+    }
+}
