@@ -82,6 +82,60 @@ Test(store, plans_come_back_as_they_went_in) {
     stored_deinit(&s);
 }
 
+/* A column of one row as text; free it. */
+static char *text_at(const char *path, const char *format, const char *id) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    char sql[256];
+    snprintf(sql, sizeof sql, format, id);
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW, "%s", sql);
+    char *text = strdup((const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return text;
+}
+
+static void expect_text(const char *path, const char *format, const char *id, const char *wanted) {
+    char *got = text_at(path, format, id);
+    cr_assert_str_eq(got, wanted, "%s", format);
+    free(got);
+}
+
+Test(store, rows_hold_what_other_programs_read) {
+    struct stored s;
+    stored_init(&s);
+    stored_add(&s);
+    const struct pp_plan_set *set = s.set;
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)set->considered_count);
+    expect_text(s.path, "SELECT considered_count FROM runs WHERE run_id = '%s'", s.run_id, number);
+    expect_text(s.path, "SELECT best_plan_id FROM runs WHERE run_id = '%s'", s.run_id,
+                set->plans[set->best].id);
+    expect_text(s.path, "SELECT best_same_memory_plan_id FROM runs WHERE run_id = '%s'", s.run_id,
+                set->plans[set->best_same_memory].id);
+    expect_text(s.path, "SELECT other_round_plan_id FROM runs WHERE run_id = '%s'", s.run_id,
+                set->plans[set->other_round].id);
+    for (int32_t i = 0; i < set->plan_count; i += 9) {
+        const struct pp_plan *p = &set->plans[i];
+        struct pp_text actions = {0};
+        for (int32_t r = 0; r < p->config.pp_size; r++) {
+            char text[PP_ACTION_TEXT_BYTES];
+            pp_text_printf(&actions, "%s\"%s\"", r == 0 ? "[" : ",",
+                           pp_plan_peak_action(p, r, text));
+        }
+        pp_text_puts(&actions, "]");
+        snprintf(number, sizeof number, "%d", i + 1);
+        expect_text(s.path, "SELECT position FROM plans WHERE plan_id = '%s'", p->id, number);
+        expect_text(s.path, "SELECT peak_actions FROM plan_rows WHERE plan_id = '%s'", p->id,
+                    actions.bytes);
+        expect_text(s.path, "SELECT why FROM plans WHERE plan_id = '%s'", p->id, p->why);
+        pp_text_free(&actions);
+    }
+    stored_deinit(&s);
+}
+
 Test(store, unknown_and_ambiguous_ids_are_told_apart) {
     struct stored s;
     stored_init(&s);
