@@ -38,17 +38,24 @@ struct bed {
 };
 
 /* `settings` are "key", "value" pairs, NULL-terminated. */
-static inline void bed_init(struct bed *b, const char *text, const char *const *settings) {
+static inline struct pp_recipe *recipe_of(const char *text, const char *const *settings) {
     struct pp_err err = {0};
     struct pp_doc *doc = NULL;
-    struct pp_catalogue *cat = NULL;
-    memset(b, 0, sizeof *b);
+    struct pp_recipe *recipe = NULL;
     cr_assert_eq(pp_doc_parse("recipe.yaml", text, strlen(text), &doc, &err), PP_OK, "%s",
                  err.message);
     for (; settings != NULL && settings[0] != NULL; settings += 2) {
         cr_assert_eq(pp_doc_set(doc, settings[0], settings[1], &err), PP_OK, "%s", err.message);
     }
-    cr_assert_eq(pp_recipe_from_doc(doc, &b->recipe, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(pp_recipe_from_doc(doc, &recipe, &err), PP_OK, "%s", err.message);
+    return recipe;
+}
+
+static inline void bed_init(struct bed *b, const char *text, const char *const *settings) {
+    struct pp_err err = {0};
+    struct pp_catalogue *cat = NULL;
+    memset(b, 0, sizeof *b);
+    b->recipe = recipe_of(text, settings);
     cr_assert_eq(pp_catalogue_open(&cat, &err), PP_OK, "%s", err.message);
     const struct pp_model *model = pp_catalogue_find(cat, b->recipe->model_id);
     cr_assert_not_null(model);

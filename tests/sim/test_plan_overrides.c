@@ -16,15 +16,6 @@ static const char teacher_recipe[] =
     "step_scheduler: {global_batch_size: 32, local_batch_size: 4}\n"
     "teacher_distributed: {pp_size: 2, pipeline: {pp_schedule: 1f1b, layers_per_stage: 16}}\n";
 
-static struct pp_recipe *recipe_of(const char *text) {
-    struct pp_doc *doc = NULL;
-    struct pp_recipe *recipe = NULL;
-    struct pp_err err = {0};
-    cr_assert_eq(pp_doc_parse("r.yaml", text, strlen(text), &doc, &err), PP_OK, "%s", err.message);
-    cr_assert_eq(pp_recipe_from_doc(doc, &recipe, &err), PP_OK, "%s", err.message);
-    return recipe;
-}
-
 static const struct pp_schedule_info *schedule(const char *name) {
     const struct pp_schedule_info *info = NULL;
     cr_assert_eq(pp_schedule_find(name, &info, NULL), PP_OK);
@@ -46,7 +37,7 @@ static void expect_overrides(const struct pp_recipe *recipe, const struct pp_pla
 }
 
 Test(plan_overrides, the_recipes_own_order_and_lists_are_taken_away_unless_the_plan_uses_them) {
-    struct pp_recipe *r = recipe_of(csv_recipe);
+    struct pp_recipe *r = recipe_of(csv_recipe, NULL);
     struct pp_plan_config c = {.schedule = schedule("Interleaved1F1B"),
                                .pp_size = 2,
                                .microbatch_size = 1,
@@ -64,7 +55,7 @@ Test(plan_overrides, the_recipes_own_order_and_lists_are_taken_away_unless_the_p
 }
 
 Test(plan_overrides, every_choice_has_its_key) {
-    struct pp_recipe *r = recipe_of(csv_recipe);
+    struct pp_recipe *r = recipe_of(csv_recipe, NULL);
     struct pp_plan_config c = {.schedule = schedule("LoopedBFS"),
                                .pp_size = 4,
                                .has_layers_per_stage = true,
@@ -85,7 +76,7 @@ Test(plan_overrides, every_choice_has_its_key) {
 
 /* The batch belongs to the step, whichever model is pipelined. */
 Test(plan_overrides, a_teachers_keys_stand_in_its_own_section) {
-    struct pp_recipe *r = recipe_of(teacher_recipe);
+    struct pp_recipe *r = recipe_of(teacher_recipe, NULL);
     cr_assert(r->plans_teacher);
     struct pp_plan_config c = {.schedule = schedule("Interleaved1F1B"),
                                .pp_size = 2,
