@@ -111,6 +111,21 @@ Test(plan_views, text_says_why_faster_plans_were_rejected) {
     bed_deinit(&b);
 }
 
+Test(plan_views, durations_have_three_figures_and_the_unit_that_suits) {
+    static const struct {
+        int64_t ns;
+        const char *text;
+    } cases[] = {
+        {0, "0.00 us"},          {1234, "1.23 us"},       {123456, "123 us"},
+        {1000000, "1.00 ms"},    {98765432, "98.8 ms"},   {1000000000, "1.00 s"},
+        {12345678901, "12.3 s"}, {123456789012, "123 s"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char out[32];
+        cr_assert_str_eq(pp_text_duration(cases[i].ns, out), cases[i].text);
+    }
+}
+
 static void expect_plan(const json_t *o, const struct pp_plan *p) {
     cr_assert_str_eq(json_string_value(json_object_get(o, "plan_id")), p->id);
     cr_assert_eq(json_is_true(json_object_get(o, "fits")), p->fits);

@@ -169,6 +169,18 @@ Test(store, other_peoples_databases_are_left_alone) {
     stored_deinit(&s);
 }
 
+/* Reading makes nothing, not even tables in a file that is there and empty. */
+Test(store, an_empty_file_holds_no_plans_and_stays_empty) {
+    struct stored s;
+    stored_init(&s);
+    struct pp_store *store = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_store_open_read(s.path, &store, &err), PP_E_STORE);
+    cr_assert(strstr(err.message, "holds no plans") != NULL, "%s", err.message);
+    cr_assert_eq(count_rows(s.path, "SELECT count(*) FROM sqlite_master"), 0);
+    stored_deinit(&s);
+}
+
 Test(store, a_newer_schema_and_a_text_file_are_refused) {
     struct stored s;
     stored_init(&s);
