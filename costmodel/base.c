@@ -109,16 +109,16 @@ int64_t pp_round_i64(double x) {
     return (int64_t)floor(x + 0.5);
 }
 
-static unsigned char lower(unsigned char c) {
-    return c >= 'A' && c <= 'Z' ? (unsigned char)(c - 'A' + 'a') : c;
+char pp_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
 bool pp_equal_nocase(const char *a, const char *b) {
-    while (*a != '\0' && lower((unsigned char)*a) == lower((unsigned char)*b)) {
+    while (*a != '\0' && pp_lower(*a) == pp_lower(*b)) {
         a++;
         b++;
     }
-    return lower((unsigned char)*a) == lower((unsigned char)*b);
+    return pp_lower(*a) == pp_lower(*b);
 }
 
 bool pp_copy(char *dst, size_t size, const char *src) {

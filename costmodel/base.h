@@ -120,7 +120,10 @@ int64_t pp_div_ceil_i64(int64_t a, int64_t b);
  *  [0, INT64_MAX / 4]; NaN gives 0. */
 int64_t pp_round_i64(double x);
 
-/** ASCII case-insensitive comparison, independent of the locale. */
+/** ASCII letters in lower case, all else as it is; independent of the locale. */
+char pp_lower(char c);
+
+/** Comparison that ignores the case of ASCII letters. */
 bool pp_equal_nocase(const char *a, const char *b);
 
 /** Copies at most size-1 bytes, no UTF-8 character in part, and always terminates.

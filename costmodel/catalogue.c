@@ -50,10 +50,8 @@ static void loosen(const char *text, char loose[NAME_BYTES]) {
     }
     size_t n = 0;
     for (size_t i = begin; i < end && n + 1 < NAME_BYTES; i++) {
-        char c = text[i];
-        if (c >= 'A' && c <= 'Z') {
-            loose[n++] = (char)(c - 'A' + 'a');
-        } else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
+        char c = pp_lower(text[i]);
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
             loose[n++] = c;
         }
     }

@@ -74,8 +74,9 @@ struct pp_cost_table; /* opaque; immutable after creation; copies what it is mad
  * that a first stage needs no gradient below its layer 0.
  * @return PP_OK, PP_E_RANGE (a size that is not positive or gives more than 2^53 ns or bytes a
  *         stage), PP_E_NO_SHAPE (hidden == 0), PP_E_MODEL (heads not divisible by tp, experts not
- * by ep), PP_E_WORLD (dp not divisible by dp_replicate, dp * cp * tp not by ep), PP_E_NOMEM Cost:
- * O(layers).
+ *         by ep), PP_E_WORLD (dp not divisible by dp_replicate, dp * cp * tp not by ep), PP_E_NOMEM
+ *
+ * Cost: O(layers).
  */
 enum pp_status pp_cost_table_create(const struct pp_model *model, const struct pp_hardware *hw,
                                     const struct pp_train *train, struct pp_cost_table **table_p,

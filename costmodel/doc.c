@@ -163,10 +163,6 @@ const char *pp_doc_text(const struct pp_doc *doc) {
     return doc->text;
 }
 
-size_t pp_doc_size(const struct pp_doc *doc) {
-    return doc->size;
-}
-
 struct pp_node *pp_doc_root(const struct pp_doc *doc) {
     return doc->root;
 }

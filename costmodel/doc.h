@@ -48,7 +48,6 @@ void pp_doc_destroy(struct pp_doc *doc);
 
 const char *pp_doc_name(const struct pp_doc *doc); /* path or name */
 const char *pp_doc_text(const struct pp_doc *doc); /* verbatim input */
-size_t pp_doc_size(const struct pp_doc *doc);
 struct pp_node *pp_doc_root(const struct pp_doc *doc);
 
 /** The node at a dotted path ("distributed.pipeline.pp_schedule"); NULL if absent. */

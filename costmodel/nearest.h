@@ -8,10 +8,14 @@
 #include <stdint.h>
 
 /**
- * The word with the fewest letters inserted, dropped or changed, case ignored; the first among
- * equals.
+ * Letters to insert, drop or change to make one word of the other, case ignored; of words longer
+ * than 64 bytes the rest does not count. Cost: O(product of the lengths).
+ */
+int32_t pp_word_distance(const char *a, const char *b);
+
+/**
+ * The known word at the least distance; the first among equals.
  * @return NULL if even that one is too far off (more than a third of the longer word) to be meant
- * Cost: O(sum of the words' lengths * length of `word`), words cut at 64 bytes.
  */
 const char *pp_nearest(const char *word, const char *const *known, int32_t known_count);
 

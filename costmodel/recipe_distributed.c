@@ -46,7 +46,7 @@ static bool recompute_from_word(const char *text, enum pp_recompute *mode_p) {
         return false;
     }
     for (char *p = word; *p != '\0'; p++) {
-        *p = *p == '-' ? '_' : *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+        *p = *p == '-' ? '_' : pp_lower(*p);
     }
     if (is_one_of(word, none)) {
         *mode_p = PP_RECOMPUTE_NONE;

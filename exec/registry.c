@@ -7,8 +7,7 @@
 void pp_exec_devices(struct pp_device *devices) {
     devices[0] = (struct pp_device){
         .name = "host", .built = true, .count = 1, .detail = "virtual ranks in one process"};
-    devices[1] = (struct pp_device){
-        .name = "cuda", .detail = "not compiled in: no CUDA toolkit >= 12 when this was built"};
+    devices[1] = (struct pp_device){.name = "cuda", .detail = "not compiled in"};
 #ifdef PP_HAVE_CUDA
     devices[1].built = true;
     devices[1].count = pp_cuda_probe(devices[1].detail, sizeof devices[1].detail);

@@ -15,7 +15,7 @@ struct run {
     int32_t in_flight;
 };
 
-/* Finishes or starts the rank's next action. Returns whether anything changed. */
+/* Finishes or starts the rank's next action; *advanced_p turns true if it could. */
 static enum pp_status poll_rank(struct run *r, int32_t rank, bool *advanced_p, struct pp_err *err) {
     int32_t at = r->next[rank];
     if (at == r->s->rank_begin[rank + 1]) {

@@ -34,8 +34,8 @@ struct pp_compute_ops {
 /**
  * Runs one flush. Times in the trace count from the call.
  * @param trace  initialised for `s`; written on success
- * @return PP_OK, PP_E_DEADLOCK (names the ranks that wait and for what), a status of ops->start,
- *         PP_E_NOMEM
+ * @return PP_OK, PP_E_DEADLOCK (names the first rank that waits, and for what), a status of
+ *         ops->start, PP_E_NOMEM
  */
 enum pp_status pp_exec_run(const struct pp_sched *s, const struct pp_compute_ops *ops,
                            void *context, struct pp_trace *trace, struct pp_err *err);

@@ -11,12 +11,9 @@ static void add_override(void *context, const char *key, const char *value) {
 static json_t *peak_actions(const struct pp_plan *plan) {
     json_t *array = json_array();
     for (int32_t r = 0; r < plan->config.pp_size; r++) {
-        struct pp_action a = {.stage = plan->peak_stage[r],
-                              .microbatch = plan->peak_microbatch[r],
-                              .type = plan->peak_type[r]};
         char text[PP_ACTION_TEXT_BYTES];
-        json_array_append_new(array,
-                              a.stage < 0 ? json_null() : json_string(pp_action_text(&a, text)));
+        const char *action = pp_plan_peak_action(plan, r, text);
+        json_array_append_new(array, action == NULL ? json_null() : json_string(action));
     }
     return array;
 }

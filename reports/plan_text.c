@@ -1,5 +1,7 @@
 #include "reports/plan_text.h"
 
+#include "reports/table.h"
+
 #include <string.h>
 
 static const double GIB = 1024.0 * 1024.0 * 1024.0;
@@ -38,35 +40,50 @@ static void write_layers(FILE *out, const struct pp_plan *plan) {
     }
 }
 
-static void write_ranks(FILE *out, const struct pp_plan *plan) {
-    fprintf(out, "  %4s  %-24s %6s %14s %10s  %s\n", "rank", "stages", "layers", "resident GiB",
-            "peak GiB", "peak made by");
-    for (int32_t r = 0; r < plan->config.pp_size; r++) {
-        char stages[64] = "";
-        int32_t layers = 0;
-        for (int32_t s = 0; s < plan->stage_count; s++) {
-            if (plan->stage_rank[s] == r) {
-                size_t n = strlen(stages);
-                snprintf(stages + n, sizeof stages - n, n == 0 ? "%d" : " %d", s);
-                layers += plan->layer_counts[s];
-            }
+/* "0 4 8", the beginning of many; returns how many layers they hold. */
+static int32_t list_stages(const struct pp_plan *plan, int32_t rank, char *out, size_t size) {
+    enum { SHOWN_BYTES = 23 };
+    int32_t layers = 0;
+    size_t n = 0;
+    for (int32_t s = 0; s < plan->stage_count; s++) {
+        if (plan->stage_rank[s] == rank) {
+            snprintf(out + n, size - n, n == 0 ? "%d" : " %d", s);
+            n = strlen(out);
+            layers += plan->layer_counts[s];
         }
-        if (strlen(stages) > 23) {
-            strcpy(stages + 20, "...");
-        }
-        struct pp_action a = {.stage = plan->peak_stage[r],
-                              .microbatch = plan->peak_microbatch[r],
-                              .type = plan->peak_type[r]};
-        char text[PP_ACTION_TEXT_BYTES] = "resident states";
-        if (a.stage >= 0) {
-            pp_action_text(&a, text);
-        }
-        fprintf(out, "  %4d  %-24s %6d %14.1f %10.1f  %s\n", r, stages, layers,
-                (double)plan->base_bytes[r] / GIB, (double)plan->peak_bytes[r] / GIB, text);
     }
+    if (n > SHOWN_BYTES) {
+        pp_copy(out + SHOWN_BYTES - 3, size - SHOWN_BYTES + 3, "...");
+    }
+    return layers;
 }
 
-static void write_current(FILE *out, const struct pp_plan_set *set) {
+/* Tables stand two blanks in: an empty first column, and the blanks behind it. */
+static enum pp_status write_ranks(FILE *out, const struct pp_plan *plan, struct pp_err *err) {
+    static const char *const heading[] = {
+        "", "rank", "stages", "layers", "resident GiB", "peak GiB", "peak made by"};
+    struct pp_table t;
+    pp_table_init(&t, "lrlrrrl");
+    pp_table_row(&t, heading);
+    for (int32_t r = 0; r < plan->config.pp_size; r++) {
+        char stages[64] = "";
+        char text[PP_ACTION_TEXT_BYTES];
+        int32_t layers = list_stages(plan, r, stages, sizeof stages);
+        const char *action = pp_plan_peak_action(plan, r, text);
+        pp_table_cell(&t, "%s", "");
+        pp_table_cell(&t, "%d", r);
+        pp_table_cell(&t, "%s", stages);
+        pp_table_cell(&t, "%d", layers);
+        pp_table_cell(&t, "%.1f", (double)plan->base_bytes[r] / GIB);
+        pp_table_cell(&t, "%.1f", (double)plan->peak_bytes[r] / GIB);
+        pp_table_cell(&t, "%s", action != NULL ? action : "resident states");
+    }
+    enum pp_status status = pp_table_print(&t, out, err);
+    pp_table_deinit(&t);
+    return status;
+}
+
+static enum pp_status write_current(FILE *out, const struct pp_plan_set *set, struct pp_err *err) {
     const struct pp_plan *p = set->current;
     const struct pp_plan_config *c = &p->config;
     fprintf(out, "As it is: %s, pp %d", schedule_name(p), c->pp_size);
@@ -101,76 +118,114 @@ static void write_current(FILE *out, const struct pp_plan_set *set) {
         if (!p->fits) {
             fprintf(out, "  %s\n", p->why);
         }
-        write_ranks(out, p);
-    } else if (p->evaluated) {
-        fputs("\n", out);
+        return write_ranks(out, p, err);
     }
+    fputs(p->evaluated ? "\n" : "", out);
+    return PP_OK;
 }
 
-static void write_head(FILE *out) {
-    fprintf(out, "  %4s %-20s %2s %5s %5s %6s %5s %4s %6s %7s %10s %7s %9s %s\n", "#", "schedule",
-            "pp", "lps", "round", "stages", "micro", "size", "flush", "bubble", "step", "change",
-            "peak GiB", "fits");
+static void begin_rows(struct pp_table *t) {
+    static const char *const heading[] = {"",       "#",      "schedule", "pp",       "lps",
+                                          "round",  "stages", "micro",    "size",     "flush",
+                                          "bubble", "step",   "change",   "peak GiB", "fits"};
+    pp_table_init(t, "lrlrrrrrrrrrrrl");
+    pp_table_row(t, heading);
 }
 
-static void write_row(FILE *out, const struct pp_plan_set *set, int32_t index) {
+static void add_row(struct pp_table *t, const struct pp_plan_set *set, int32_t index) {
     const struct pp_plan *p = &set->plans[index];
     const struct pp_plan_config *c = &p->config;
     char lps[16] = "-";
-    char change[16] = "-";
     char step[32];
     if (c->has_layers_per_stage) {
         snprintf(lps, sizeof lps, "%d", c->layers_per_stage);
     }
+    pp_table_cell(t, "%s", "");
+    pp_table_cell(t, "%d", index + 1);
+    pp_table_cell(t, "%s", schedule_name(p));
+    pp_table_cell(t, "%d", c->pp_size);
+    pp_table_cell(t, "%s", lps);
+    pp_table_cell(t, "%s", c->round == PP_ROUND_NONE ? "-" : pp_round_name(c->round));
+    pp_table_cell(t, "%d", p->stage_count);
+    pp_table_cell(t, "%d", p->microbatch_count);
+    pp_table_cell(t, "%d", c->microbatch_size);
+    pp_table_cell(t, "%lld", (long long)p->flush_count);
+    pp_table_cell(t, "%.1f%%", 100.0 * p->bubble_ratio);
+    pp_table_cell(t, "%s", pp_text_duration(p->step_ns, step));
     if (set->current->step_ns > 0) {
-        snprintf(change, sizeof change, "%+.1f %%",
-                 100.0 * ((double)p->step_ns / (double)set->current->step_ns - 1.0));
+        pp_table_cell(t, "%+.1f %%",
+                      100.0 * ((double)p->step_ns / (double)set->current->step_ns - 1.0));
+    } else {
+        pp_table_cell(t, "-");
     }
-    fprintf(out, "  %4d %-20s %2d %5s %5s %6d %5d %4d %6lld %6.1f%% %10s %7s %9.1f %s\n", index + 1,
-            schedule_name(p), c->pp_size, lps,
-            c->round == PP_ROUND_NONE ? "-" : pp_round_name(c->round), p->stage_count,
-            p->microbatch_count, c->microbatch_size, (long long)p->flush_count,
-            100.0 * p->bubble_ratio, pp_text_duration(p->step_ns, step), change,
-            (double)p->max_peak_bytes / GIB, p->fits ? "yes" : "no");
+    pp_table_cell(t, "%.1f", (double)p->max_peak_bytes / GIB);
+    pp_table_cell(t, "%s%s", p->fits ? "yes" : "no: ", p->why);
+}
+
+static enum pp_status end_rows(struct pp_table *t, FILE *out, struct pp_err *err) {
+    enum pp_status status = pp_table_print(t, out, err);
+    pp_table_deinit(t);
+    return status;
 }
 
 static void write_override(void *context, const char *key, const char *value) {
     fprintf(context, " --%s=%s", key, value);
 }
 
-static void write_pick(FILE *out, const struct pp_recipe *recipe, const struct pp_plan_set *set,
-                       const char *title, int32_t index) {
+static enum pp_status write_pick(FILE *out, const struct pp_recipe *recipe,
+                                 const struct pp_plan_set *set, const char *title, int32_t index,
+                                 struct pp_err *err) {
+    struct pp_table t;
     if (index < 0) {
-        return;
+        return PP_OK;
     }
     fprintf(out, "\n%s%s\n", title, index == set->current_index ? ": the recipe as it is" : "");
-    write_head(out);
-    write_row(out, set, index);
+    begin_rows(&t);
+    add_row(&t, set, index);
+    PP_TRY(end_rows(&t, out, err));
     if (index != set->current_index) {
         fprintf(out, "  paste:");
         pp_plan_overrides(recipe, &set->plans[index].config, write_override, out);
         fprintf(out, "\n  plan %s\n", set->plans[index].id);
     }
+    return PP_OK;
+}
+
+static enum pp_status write_ranked(FILE *out, const struct pp_plan_set *set, int32_t row_count,
+                                   struct pp_err *err) {
+    struct pp_table t;
+    if (set->best < 0) {
+        return PP_OK;
+    }
+    fprintf(out, "\nRanked, %d plans of %lld settings looked at\n", set->plan_count,
+            (long long)set->considered_count);
+    begin_rows(&t);
+    for (int32_t i = 0; i < set->plan_count && i < row_count && set->plans[i].fits; i++) {
+        add_row(&t, set, i);
+    }
+    return end_rows(&t, out, err);
 }
 
 /* Faster than the best that fits, if only they fitted. The plans that do not fit are sorted by how
  * much they need, so the first ones came closest. */
-static void write_rejected(FILE *out, const struct pp_plan_set *set) {
+static enum pp_status write_rejected(FILE *out, const struct pp_plan_set *set, struct pp_err *err) {
     enum { SHOWN = 3 };
+    struct pp_table t;
     int32_t shown = 0;
+    begin_rows(&t);
     for (int32_t i = 0; i < set->plan_count && shown < SHOWN; i++) {
         const struct pp_plan *p = &set->plans[i];
         if (!p->fits && (set->best < 0 || p->step_ns < set->plans[set->best].step_ns)) {
-            if (shown == 0) {
-                fprintf(out, "\n%s\n",
-                        set->best < 0 ? "Nothing fits; closest:" : "Faster, but rejected:");
-                write_head(out);
-            }
-            write_row(out, set, i);
-            fprintf(out, "       %s\n", p->why);
+            add_row(&t, set, i);
             shown++;
         }
     }
+    if (shown == 0) {
+        pp_table_deinit(&t);
+        return PP_OK;
+    }
+    fprintf(out, "\n%s\n", set->best < 0 ? "Nothing fits; closest:" : "Faster, but rejected:");
+    return end_rows(&t, out, err);
 }
 
 static void write_lints(FILE *out, const struct pp_plan_set *set) {
@@ -185,25 +240,21 @@ static void write_lints(FILE *out, const struct pp_plan_set *set) {
     }
 }
 
-void pp_text_plan_set(FILE *out, const struct pp_recipe *recipe, const struct pp_plan_set *set,
-                      int32_t row_count) {
-    write_current(out, set);
-    write_pick(out, recipe, set, "Best", set->best);
-    write_pick(out, recipe, set, "Best at no more memory than now", set->best_same_memory);
-    if (set->other_round >= 0 && set->other_round != set->current_index) {
-        write_pick(out, recipe, set,
-                   set->current->config.round == PP_ROUND_DOWN ? "Rounding up instead of down"
-                                                               : "Rounding down instead of up",
-                   set->other_round);
+enum pp_status pp_text_plan_set(FILE *out, const struct pp_recipe *recipe,
+                                const struct pp_plan_set *set, int32_t row_count,
+                                struct pp_err *err) {
+    bool is_down = set->current->config.round == PP_ROUND_DOWN;
+    PP_TRY(write_current(out, set, err));
+    PP_TRY(write_pick(out, recipe, set, "Best", set->best, err));
+    PP_TRY(write_pick(out, recipe, set, "Best at no more memory than now", set->best_same_memory,
+                      err));
+    if (set->other_round != set->current_index) {
+        PP_TRY(write_pick(out, recipe, set,
+                          is_down ? "Rounding up instead of down" : "Rounding down instead of up",
+                          set->other_round, err));
     }
-    if (set->plan_count > 0 && set->best >= 0) {
-        fprintf(out, "\nRanked, %d plans of %lld settings looked at\n", set->plan_count,
-                (long long)set->considered_count);
-        write_head(out);
-        for (int32_t i = 0; i < set->plan_count && i < row_count && set->plans[i].fits; i++) {
-            write_row(out, set, i);
-        }
-    }
-    write_rejected(out, set);
+    PP_TRY(write_ranked(out, set, row_count, err));
+    PP_TRY(write_rejected(out, set, err));
     write_lints(out, set);
+    return PP_OK;
 }

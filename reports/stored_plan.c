@@ -5,6 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A database may have been edited by hand: split and schedule must still belong together. */
+static enum pp_status check_placement(const struct pp_plan *plan, const struct pp_sched *sched,
+                                      struct pp_err *err) {
+    bool same = plan->stage_count == sched->stage_count &&
+                plan->microbatch_count == sched->microbatch_count;
+    for (int32_t s = 0; same && s < plan->stage_count; s++) {
+        same = plan->stage_rank[s] == sched->stage_rank[s];
+    }
+    if (same) {
+        return PP_OK;
+    }
+    pp_fail(err, PP_E_STORE, "the stages of plan %s do not lie where its schedule runs them",
+            plan->id);
+    pp_hint(err, "the database was changed from outside; plan again into a new one");
+    return PP_E_STORE;
+}
+
 static enum pp_status make_schedule(struct pp_stored_plan *s, struct pp_err *err) {
     const struct pp_sched *sched = NULL;
     if (s->plan.config.uses_csv) {
@@ -15,6 +32,7 @@ static enum pp_status make_schedule(struct pp_stored_plan *s, struct pp_err *err
             pp_sched_csv_parse("the stored schedule", text, strlen(text), &expect, &s->csv, err));
     }
     PP_TRY(pp_replay_schedule(&s->plan, s->csv, &sched, &s->own, err));
+    PP_TRY(check_placement(&s->plan, sched, err));
     PP_TRY(pp_replay_init(&s->replay, sched, err));
     return pp_replay_run(&s->replay, &s->plan, err);
 }

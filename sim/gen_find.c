@@ -1,6 +1,8 @@
 /* Finding a schedule by name, and helping whoever typed another one. */
 #include "sim/generate.h"
 
+#include "costmodel/nearest.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -15,39 +17,7 @@ static const struct {
     {"zero_bubble", "InterleavedZeroBubble", ""},
 };
 
-enum {
-    DOCUMENTED_COUNT = sizeof documented / sizeof documented[0],
-    MAX_NAME = 32,
-    MAX_LISTED = 64
-};
-
-static int lower(char c) {
-    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
-}
-
-static int least(int a, int b) {
-    return a < b ? a : b;
-}
-
-/* Letters to insert, delete or replace, ignoring case; of long names only the beginning counts. */
-static int distance(const char *a, const char *b) {
-    int row[MAX_NAME + 1];
-    int b_size = (int)strnlen(b, MAX_NAME);
-    for (int j = 0; j <= b_size; j++) {
-        row[j] = j;
-    }
-    for (int i = 1; i <= MAX_NAME && a[i - 1] != '\0'; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= b_size; j++) {
-            int above = row[j];
-            int replaced = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
-            row[j] = least(replaced, 1 + least(above, row[j - 1]));
-            diagonal = above;
-        }
-    }
-    return row[b_size];
-}
+enum { DOCUMENTED_COUNT = sizeof documented / sizeof documented[0], MAX_LISTED = 64 };
 
 /* What Automodel's documentation means by a name; -1 if it does not have it. */
 static int32_t find_documented(const char *name) {
@@ -66,9 +36,9 @@ void pp_schedule_nearest(const char *name, const struct pp_schedule_info **neare
     bool listed[MAX_LISTED] = {false};
     for (int32_t n = 0; n < pp_schedule_count(); n++) {
         int32_t best = -1;
-        int best_distance = 0;
+        int32_t best_distance = 0;
         for (int32_t i = 0; i < pp_schedule_count(); i++) {
-            int d = distance(works, pp_schedule_at(i)->name);
+            int32_t d = pp_word_distance(works, pp_schedule_at(i)->name);
             if (!listed[i] && (best < 0 || d < best_distance)) {
                 best = i;
                 best_distance = d;

@@ -83,6 +83,13 @@ static enum pp_status evaluate_alone(const struct pp_plan_world *world, struct p
     return status;
 }
 
+static enum pp_status pass_on(const struct pp_err *own, struct pp_err *err) {
+    if (err != NULL) {
+        *err = *own;
+    }
+    return own->status;
+}
+
 /* Follows the recipe as far as it can be followed. What stops it is kept in `error_p`; only
  * failures that are not the recipe's own fault are returned. */
 static enum pp_status build_recipe(const struct pp_plan_world *world, struct pp_plan *plan,
@@ -96,7 +103,13 @@ static enum pp_status build_recipe(const struct pp_plan_world *world, struct pp_
     }
     /* a batch that does not divide into flushes leaves one flush well defined */
     if (status == PP_OK || (status == PP_E_BATCH && plan->microbatch_count > 0)) {
-        PP_TRY(evaluate_alone(world, plan, err));
+        struct pp_err own = {0};
+        enum pp_status evaluated = evaluate_alone(world, plan, &own);
+        if (evaluated == PP_E_DEADLOCK) { /* of the recipe's own order */
+            *error_p = own;
+        } else if (evaluated != PP_OK) {
+            return pass_on(&own, err);
+        }
     }
     return status == PP_E_NOMEM ? pp_fail(err, PP_E_NOMEM, "out of memory") : PP_OK;
 }

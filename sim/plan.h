@@ -116,6 +116,11 @@ void pp_plan_set_destroy(struct pp_plan_set *set);
 /** Frees what a single plan owns. */
 void pp_plan_deinit(struct pp_plan *plan);
 
+/** Text of the action that makes a rank's peak. @return out, or NULL where the resident states do
+ */
+const char *pp_plan_peak_action(const struct pp_plan *plan, int32_t rank,
+                                char out[PP_ACTION_TEXT_BYTES]);
+
 /** Called once per override, in a fixed order. `value` "none" stands for null. */
 typedef void pp_override_visit(void *context, const char *key, const char *value);
 

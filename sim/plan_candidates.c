@@ -22,8 +22,13 @@ struct walk {
     const struct pp_plan_world *world;
     struct pp_plan_sink *sink;
     struct split_options options;
-    struct pp_cost_table **tables; /* [sequences + 1] by microbatch size; filled when needed */
+    int32_t max_microbatch_size;
+    struct pp_cost_table **tables; /* [max_microbatch_size + 1] by size; filled when needed */
 };
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 static void note_option(struct walk *w, const struct pp_split_request *req) {
     struct pp_split split = {0};
@@ -77,19 +82,15 @@ static void find_options(struct walk *w, enum pp_schedule_kind kind) {
     }
 }
 
-static const struct pp_cost_table *table_for(struct walk *w, int32_t microbatch_size,
-                                             enum pp_status *status_p, struct pp_err *err) {
-    *status_p = PP_OK;
-    if (w->world->req->model->hidden == 0) {
-        return NULL;
-    }
+static enum pp_status table_for(struct walk *w, int32_t microbatch_size,
+                                const struct pp_cost_table **table_p, struct pp_err *err) {
     struct pp_cost_table **slot = &w->tables[microbatch_size];
     if (*slot == NULL) {
         struct pp_train train = pp_plan_train(w->world, microbatch_size);
-        *status_p =
-            pp_cost_table_create(w->world->req->model, w->world->req->hw, &train, slot, err);
+        PP_TRY(pp_cost_table_create(w->world->req->model, w->world->req->hw, &train, slot, err));
     }
-    return *slot;
+    *table_p = *slot;
+    return PP_OK;
 }
 
 /* One schedule structure under one microbatch size: builds, evaluates and hands over a plan. A
@@ -103,7 +104,7 @@ static enum pp_status try_microbatch_size(struct walk *w, const struct pp_plan_c
     }
     const struct pp_cost_table *table = NULL;
     if (status == PP_OK) {
-        table = table_for(w, config->microbatch_size, &status, err);
+        status = table_for(w, config->microbatch_size, &table, err);
     }
     if (status == PP_OK) {
         status = pp_plan_evaluate(w->world, table, bench, &plan, err);
@@ -135,7 +136,8 @@ static enum pp_status try_structure(struct walk *w, const struct pp_schedule_inf
     PP_TRY(pp_schedule_generate(info, gen, &sched, err));
     enum pp_status status = pp_plan_bench_init(&bench, sched, err);
     int64_t sizes = w->world->sequences / gen->microbatch_count;
-    for (int64_t mbs = 1; status == PP_OK && mbs <= sizes; mbs++) {
+    int64_t most = least(sizes, PP_RECIPE_MAX_BATCH / gen->microbatch_count);
+    for (int64_t mbs = 1; status == PP_OK && mbs <= most; mbs++) {
         if (sizes % mbs != 0) {
             continue;
         }
@@ -163,10 +165,11 @@ static enum pp_status try_schedule(struct walk *w, const struct pp_schedule_info
     }
     for (int32_t v = 1; v <= w->options.max_per_rank; v++) {
         const struct split_option *option = &w->options.of[info->kind][v];
-        for (int64_t m = w->world->pp_size; option->has && m <= w->world->sequences; m++) {
+        int64_t most = least(w->world->sequences,
+                             PP_PLAN_MAX_FLUSH_ACTIONS / ((int64_t)3 * v * w->world->pp_size));
+        for (int64_t m = w->world->pp_size; option->has && m <= most; m++) {
             struct pp_gen_config gen = {w->world->pp_size, v, (int32_t)m};
-            if (w->world->sequences % m != 0 || pp_schedule_check(info, &gen, NULL) != PP_OK ||
-                3 * m * v * w->world->pp_size > PP_PLAN_MAX_FLUSH_ACTIONS) {
+            if (w->world->sequences % m != 0 || pp_schedule_check(info, &gen, NULL) != PP_OK) {
                 continue;
             }
             PP_TRY(try_structure(w, info, &gen, option, err));
@@ -176,7 +179,7 @@ static enum pp_status try_schedule(struct walk *w, const struct pp_schedule_info
 }
 
 static void free_walk(struct walk *w) {
-    for (int64_t i = 0; w->tables != NULL && i <= w->world->sequences; i++) {
+    for (int64_t i = 0; w->tables != NULL && i <= w->max_microbatch_size; i++) {
         pp_cost_table_destroy(w->tables[i]);
     }
     free(w->tables);
@@ -191,7 +194,9 @@ enum pp_status pp_plan_candidates(const struct pp_plan_world *world, struct pp_p
     size_t slots = (size_t)w.options.max_per_rank + 1;
     w.options.of[PP_KIND_SINGLE] = calloc(slots, sizeof *w.options.of[0]);
     w.options.of[PP_KIND_MULTI] = calloc(slots, sizeof *w.options.of[1]);
-    w.tables = calloc((size_t)world->sequences + 1, sizeof *w.tables);
+    w.max_microbatch_size =
+        (int32_t)(least(world->sequences, PP_RECIPE_MAX_BATCH) / world->pp_size);
+    w.tables = calloc((size_t)w.max_microbatch_size + 1, sizeof *w.tables);
     enum pp_status status = PP_OK;
     if (w.options.of[0] == NULL || w.options.of[1] == NULL || w.tables == NULL) {
         status = pp_fail(err, PP_E_NOMEM, "out of memory for the candidates");

@@ -55,17 +55,21 @@ static enum pp_status alloc_peaks(struct pp_plan *plan, struct pp_err *err) {
     return PP_OK;
 }
 
-static void say_what_does_not_fit(struct pp_plan *plan, int32_t rank) {
-    const double gib = 1024.0 * 1024.0 * 1024.0;
+const char *pp_plan_peak_action(const struct pp_plan *plan, int32_t rank,
+                                char out[PP_ACTION_TEXT_BYTES]) {
     struct pp_action a = {.stage = plan->peak_stage[rank],
                           .microbatch = plan->peak_microbatch[rank],
                           .type = plan->peak_type[rank]};
-    char text[PP_ACTION_TEXT_BYTES] = "the resident states";
-    if (a.stage >= 0) {
-        pp_action_text(&a, text);
-    }
+    return a.stage < 0 ? NULL : pp_action_text(&a, out);
+}
+
+static void say_what_does_not_fit(struct pp_plan *plan, int32_t rank) {
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    char text[PP_ACTION_TEXT_BYTES];
+    const char *action = pp_plan_peak_action(plan, rank, text);
     snprintf(plan->why, sizeof plan->why, "rank %d needs %.1f GiB in %s, %.1f GiB above the limit",
-             rank, (double)plan->peak_bytes[rank] / gib, text,
+             rank, (double)plan->peak_bytes[rank] / gib,
+             action != NULL ? action : "the resident states",
              (double)(plan->peak_bytes[rank] - plan->limit_bytes) / gib);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     APPLICATION_ID = 0x70706c6e, /* "ppln" */
@@ -186,13 +187,25 @@ enum pp_status pp_store_open(const char *path, struct pp_store **store_p, struct
     return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, true, store_p, err);
 }
 
+/* May nobody here write into the database's folder? */
+static bool is_write_protected(const char *path) {
+    struct pp_text folder = {0};
+    const char *slash = strrchr(path, '/');
+    pp_text_add(&folder, path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
+    pp_text_puts(&folder, ".");
+    bool is_protected = !folder.failed && access(folder.bytes, W_OK) != 0;
+    pp_text_free(&folder);
+    return is_protected;
+}
+
 /* Opened for writing where that is possible, although nothing is written: the last writer to close
  * removes the files that SQLite keeps beside a database in WAL mode, a reader leaves them. In a
- * folder that is not writable such a database opens only as immutable, which it is there. */
+ * folder that is not writable such a database opens only as immutable, which it is there; one
+ * that is only busy is not opened so, for its writer is at work. */
 enum pp_status pp_store_open_read(const char *path, struct pp_store **store_p, struct pp_err *err) {
     enum pp_status status = open_with(path, SQLITE_OPEN_READWRITE, false, store_p, err);
     bool plain = strpbrk(path, "?#%") == NULL; /* characters that a URI would read otherwise */
-    if (status != PP_E_STORE || !plain) {
+    if (status != PP_E_STORE || !plain || !is_write_protected(path)) {
         return status;
     }
     char *uri = sqlite3_mprintf("file:%s?immutable=1", path);

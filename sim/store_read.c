@@ -215,7 +215,7 @@ static const char plan_sql[] =
 /* A column as int32 within [low, high]; `*good_p` turns false otherwise. */
 static int32_t small(sqlite3_stmt *stmt, enum plan_column column, int64_t low, int64_t high,
                      bool *good_p) {
-    int64_t value = sqlite3_column_int64(stmt, column);
+    int64_t value = sqlite3_column_int64(stmt, (int)column);
     if (value < low || value > high) {
         *good_p = false;
         return 0;

@@ -102,15 +102,13 @@ static const char *json_peak_actions(struct writer *w, const struct pp_plan *pla
     w->text.size = 0;
     pp_text_puts(&w->text, "[");
     for (int32_t r = 0; r < plan->config.pp_size; r++) {
-        struct pp_action a = {.stage = plan->peak_stage[r],
-                              .microbatch = plan->peak_microbatch[r],
-                              .type = plan->peak_type[r]};
         char text[PP_ACTION_TEXT_BYTES];
+        const char *action = pp_plan_peak_action(plan, r, text);
         pp_text_puts(&w->text, r == 0 ? "" : ",");
-        if (a.stage < 0) {
+        if (action == NULL) {
             pp_text_puts(&w->text, "null");
         } else {
-            pp_text_printf(&w->text, "\"%s\"", pp_action_text(&a, text));
+            pp_text_printf(&w->text, "\"%s\"", action);
         }
     }
     pp_text_puts(&w->text, "]");

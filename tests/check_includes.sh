@@ -15,7 +15,7 @@ deny() { # folder, forbidden pattern
 deny costmodel '(sim|exec|reports|tests)/'
 deny sim '(exec|reports|tests)/'
 deny exec '(reports|tests)/'
-deny exec 'sim/(eval|metrics|memory|plan|search|store)'
+deny exec 'sim/(eval|memory|metrics|plan|replay|store)'
 deny reports 'tests/'
 [ $bad -eq 0 ] && echo "include walls hold"
 exit $bad

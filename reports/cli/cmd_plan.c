@@ -54,7 +54,7 @@ static enum pp_status answer(struct pp_cli *cli, const struct pp_plan_inputs *in
         fprintf(cli->out, "%s: %s, %d layers, on %lld x %s%s\n\n", in->stored.recipe_path,
                 in->stored.model_name, in->model.layer_count, (long long)in->stored.gpu_count,
                 in->hw.name, in->gpus_given ? "" : " (assumed from the recipe; --gpus changes it)");
-        pp_text_plan_set(cli->out, in->recipe, set, rows);
+        PP_TRY(pp_text_plan_set(cli->out, in->recipe, set, rows, err));
     }
     json_t *document = cli->json ? document_of(in, set) : NULL;
     if (cli->json && verdict.status != PP_OK) {

@@ -1,32 +1,9 @@
 #include "reports/cli/cli.h"
 
+#include "costmodel/nearest.h"
 #include "costmodel/value.h"
 
 #include <string.h>
-
-/* Edit distance, for "did you mean". Names are short. */
-static int32_t distance(const char *a, const char *b) {
-    enum { MAX = 48 };
-    int32_t row[MAX + 1];
-    int32_t m = (int32_t)strlen(b);
-    if (m > MAX) {
-        return MAX;
-    }
-    for (int32_t j = 0; j <= m; j++) {
-        row[j] = j;
-    }
-    for (int32_t i = 1; a[i - 1] != '\0'; i++) {
-        int32_t diagonal = row[0];
-        row[0] = i;
-        for (int32_t j = 1; j <= m; j++) {
-            int32_t change = diagonal + (a[i - 1] != b[j - 1]);
-            int32_t shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = change < shift ? change : shift;
-        }
-    }
-    return row[m];
-}
 
 /* @param size  of the flag's name in `arg`, before any '=' */
 static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg, size_t size,
@@ -36,7 +13,7 @@ static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg
     const char *nearest = NULL;
     int32_t best = 4; /* further away is no typing mistake */
     for (int32_t i = 0; i < usage->option_count; i++) {
-        int32_t d = distance(name, usage->options[i].name);
+        int32_t d = pp_word_distance(name, usage->options[i].name);
         if (d < best) {
             best = d;
             nearest = usage->options[i].name;

@@ -79,7 +79,7 @@ Test(cli_schedule, json_rows_are_the_csv) {
 Test(cli_schedule, list_names_all) {
     json_t *d = run_json("schedule --list", 0);
     json_t *rows = json_object_get(d, "schedules");
-    cr_assert_eq(json_array_size(rows), pp_schedule_count());
+    cr_assert_eq(json_array_size(rows), (size_t)pp_schedule_count());
     struct ran r = run_plan("schedule --list");
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
         const char *name = pp_schedule_at(i)->name;

@@ -21,7 +21,7 @@ static void expect_bubble(const char *name, int p, int v, int m, double over_3m_
     cr_assert_float_eq(makespan_us, 3.0 * m + over_3m_us, 1e-9, "%s p %d v %d m %d: %g", name, p, v,
                        m, makespan_us);
     json_t *ranks = json_object_get(d, "ranks");
-    cr_assert_eq(json_array_size(ranks), p);
+    cr_assert_eq(json_array_size(ranks), (size_t)p);
     for (int r = 0; r < p; r++) {
         json_t *rank = json_array_get(ranks, (size_t)r);
         cr_assert_eq(integer_of(rank, "busy_ns"), 3000 * m);

@@ -95,3 +95,27 @@ Test(hardware, random_damage_never_crashes) {
         cr_assert(status == PP_OK || err.message[0] != '\0');
     }
 }
+
+/* What a user's file leaves out is that of h100-sxm. */
+Test(hardware, absent_constants_are_those_of_h100_sxm) {
+    struct pp_hardware h100;
+    struct pp_hardware own;
+    struct pp_err err = {0};
+    struct pp_text text = {0};
+    cr_assert_eq(pp_hardware_load("h100-sxm", &h100, &err), PP_OK, "%s", err.message);
+    pp_text_printf(&text,
+                   "bf16_flops_per_s: %lld\nmemory_bytes: %lld\nmemory_bytes_per_s: %lld\n"
+                   "sm_count: %d\nintra_node_bytes_per_s: %lld\ninter_node_bytes_per_s: %lld\n"
+                   "fp8_flops_per_s: %lld\n",
+                   (long long)h100.bf16_flops_per_s, (long long)h100.memory_bytes,
+                   (long long)h100.memory_bytes_per_s, h100.sm_count,
+                   (long long)h100.intra_node.bytes_per_s, (long long)h100.inter_node.bytes_per_s,
+                   (long long)h100.fp8_flops_per_s);
+    cr_assert_eq(pp_hardware_parse("own", text.bytes, text.size, &own, &err), PP_OK, "%s",
+                 err.message);
+    memcpy(own.name, h100.name, sizeof own.name);
+    memcpy(own.title, h100.title, sizeof own.title);
+    memcpy(own.source, h100.source, sizeof own.source);
+    cr_assert_arr_eq(&own, &h100, sizeof own);
+    pp_text_free(&text);
+}

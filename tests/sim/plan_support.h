@@ -6,6 +6,7 @@
 #include "sim/plan.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char deepseek_recipe[] = "step_scheduler:\n"
@@ -37,17 +38,24 @@ struct bed {
 };
 
 /* `settings` are "key", "value" pairs, NULL-terminated. */
-static void bed_init(struct bed *b, const char *text, const char *const *settings) {
+static inline struct pp_recipe *recipe_of(const char *text, const char *const *settings) {
     struct pp_err err = {0};
     struct pp_doc *doc = NULL;
-    struct pp_catalogue *cat = NULL;
-    memset(b, 0, sizeof *b);
+    struct pp_recipe *recipe = NULL;
     cr_assert_eq(pp_doc_parse("recipe.yaml", text, strlen(text), &doc, &err), PP_OK, "%s",
                  err.message);
     for (; settings != NULL && settings[0] != NULL; settings += 2) {
         cr_assert_eq(pp_doc_set(doc, settings[0], settings[1], &err), PP_OK, "%s", err.message);
     }
-    cr_assert_eq(pp_recipe_from_doc(doc, &b->recipe, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(pp_recipe_from_doc(doc, &recipe, &err), PP_OK, "%s", err.message);
+    return recipe;
+}
+
+static inline void bed_init(struct bed *b, const char *text, const char *const *settings) {
+    struct pp_err err = {0};
+    struct pp_catalogue *cat = NULL;
+    memset(b, 0, sizeof *b);
+    b->recipe = recipe_of(text, settings);
     cr_assert_eq(pp_catalogue_open(&cat, &err), PP_OK, "%s", err.message);
     const struct pp_model *model = pp_catalogue_find(cat, b->recipe->model_id);
     cr_assert_not_null(model);
@@ -60,15 +68,35 @@ static void bed_init(struct bed *b, const char *text, const char *const *setting
                  err.message);
 }
 
-static void bed_deinit(struct bed *b) {
+static inline void bed_deinit(struct bed *b) {
     pp_recipe_destroy(b->recipe);
 }
 
-static struct pp_plan_set *bed_search(const struct bed *b) {
+static inline struct pp_plan_set *bed_search(const struct bed *b) {
     struct pp_plan_set *set = NULL;
     struct pp_err err = {0};
     cr_assert_eq(pp_plan_search(&b->request, &set, &err), PP_OK, "%s", err.message);
     return set;
+}
+
+enum { MAX_SETTINGS = 40, SETTING_BYTES = 96 };
+
+/* Overrides of a plan, collected as the settings that a user would paste. */
+struct pasted {
+    char text[MAX_SETTINGS][SETTING_BYTES];
+    const char *list[MAX_SETTINGS + 1];
+    int count;
+};
+
+static inline void paste(void *context, const char *key, const char *value) {
+    struct pasted *p = context;
+    cr_assert_lt(p->count + 2, MAX_SETTINGS);
+    snprintf(p->text[p->count], SETTING_BYTES, "%s", key);
+    snprintf(p->text[p->count + 1], SETTING_BYTES, "%s", value);
+    p->list[p->count] = p->text[p->count];
+    p->list[p->count + 1] = p->text[p->count + 1];
+    p->count += 2;
+    p->list[p->count] = NULL;
 }
 
 #endif

@@ -2,28 +2,6 @@
 
 #include "sim/replay.h"
 
-#include <stdio.h>
-
-enum { MAX_SETTINGS = 40, SETTING_BYTES = 96 };
-
-/* Overrides of a plan, collected as the settings that a user would paste. */
-struct pasted {
-    char text[MAX_SETTINGS][SETTING_BYTES];
-    const char *list[MAX_SETTINGS + 1];
-    int count;
-};
-
-static void paste(void *context, const char *key, const char *value) {
-    struct pasted *p = context;
-    cr_assert_lt(p->count + 2, MAX_SETTINGS);
-    snprintf(p->text[p->count], SETTING_BYTES, "%s", key);
-    snprintf(p->text[p->count + 1], SETTING_BYTES, "%s", value);
-    p->list[p->count] = p->text[p->count];
-    p->list[p->count + 1] = p->text[p->count + 1];
-    p->count += 2;
-    p->list[p->count] = NULL;
-}
-
 static void same_plan(const struct pp_plan *a, const struct pp_plan *b) {
     cr_assert_eq(a->stage_count, b->stage_count);
     cr_assert_eq(a->microbatch_count, b->microbatch_count);
@@ -269,42 +247,6 @@ Test(plan, a_stop_request_ends_the_search) {
     cr_assert_eq(pp_plan_search(&b.request, &set, NULL), PP_E_INTERRUPTED);
     cr_assert_null(set);
     bed_deinit(&b);
-}
-
-static bool has_lint(const struct pp_plan_set *set, const char *code) {
-    for (int32_t i = 0; i < set->lint_count; i++) {
-        if (strcmp(set->lints[i].code, code) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-Test(plan, remarks_come_where_they_belong) {
-    static const struct {
-        const char *setting[3];
-        const char *code;
-    } cases[] = {
-        {{"distributed.pipeline.layers_per_stage", "4", NULL}, NULL},
-        {{"distributed.pipeline.layers_per_stage", "2", NULL}, "W_LAYERS_PER_STAGE"},
-        {{"dataset.seq_len", "none", NULL}, "W_SEQ_LEN_ASSUMED"},
-        {{"distributed.pipeline.scale_grads_in_schedule", "true", NULL}, "W_SCALE_GRADS_FLUSHES"},
-    };
-    static const char *const all[] = {"W_LAYERS_PER_STAGE", "W_SEQ_LEN_ASSUMED",
-                                      "W_SCALE_GRADS_FLUSHES"};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *settings[5] = {"distributed.pipeline.layers_per_stage", "4",
-                                   cases[i].setting[0], cases[i].setting[1], NULL};
-        struct bed b;
-        bed_init(&b, deepseek_recipe, settings);
-        struct pp_plan_set *set = bed_search(&b);
-        for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
-            bool wanted = cases[i].code != NULL && strcmp(cases[i].code, all[k]) == 0;
-            cr_assert_eq(has_lint(set, all[k]), wanted, "%s with %s", all[k], cases[i].setting[0]);
-        }
-        pp_plan_set_destroy(set);
-        bed_deinit(&b);
-    }
 }
 
 /* The first stage computes no input gradient in PyTorch: its I is empty and its W is the backward.

@@ -1,0 +1,49 @@
+/* What the pictures of a stored run say about themselves. */
+#include "tests/cli/run.h"
+
+#define EXAMPLE PP_TEST_DIR "/../reports/example/deepseek_v3.yaml"
+
+/* The title of a plan, from the figures of the JSON document. */
+static void title_of(const json_t *plan, const char *role, struct pp_text *out) {
+    pp_text_printf(
+        out, ">%s: %s, pp %d, %d stages a rank, %d microbatches of %d, bubble %.1f %%, ", role,
+        string_of(plan, "schedule"), (int)integer_of(plan, "pp_size"),
+        (int)integer_of(plan, "stages_per_rank"), (int)integer_of(plan, "num_microbatches"),
+        (int)integer_of(plan, "pp_microbatch_size"), 100 * number_of(plan, "bubble_ratio"));
+    pp_text_printf(out, "step %.1f s", 1e-9 * number_of(plan, "step_time_ns"));
+}
+
+static void expect_in(const char *svg, const char *words) {
+    cr_assert_not_null(strstr(svg, words), "%s is not in the picture", words);
+}
+
+Test(report, pictures_name_the_recipe_as_it_is_and_the_best) {
+    struct scratch s = make_scratch();
+    struct pp_text args = {0};
+    struct pp_text title = {0};
+    static const char *const pictures[] = {"gantt.svg", "memory.svg"};
+    pp_text_printf(&args, "plan " EXAMPLE " --gpus 256 --db %s/p.db", s.folder);
+    json_t *document = run_json(args.bytes, 0);
+    args.size = 0;
+    pp_text_printf(&args, "report --db %s/p.db --out %s", s.folder, s.folder);
+    json_decref(run_json(args.bytes, 0));
+    const json_t *best = json_array_get(json_object_get(document, "plans"), 0);
+    for (size_t i = 0; i < sizeof pictures / sizeof pictures[0]; i++) {
+        char path[128];
+        char *svg = NULL;
+        size_t size = 0;
+        snprintf(path, sizeof path, "%s/%s", s.folder, pictures[i]);
+        cr_assert_eq(pp_read_file(path, 1 << 26, &svg, &size, NULL), PP_OK);
+        title.size = 0;
+        title_of(json_object_get(document, "current"), "as it is", &title);
+        expect_in(svg, title.bytes);
+        title.size = 0;
+        title_of(best, "best", &title);
+        expect_in(svg, title.bytes);
+        free(svg);
+    }
+    json_decref(document);
+    pp_text_free(&args);
+    pp_text_free(&title);
+    remove_scratch(&s);
+}
