@@ -19,15 +19,6 @@ const char *pp_status_code(enum pp_status status) {
     return status >= 0 && status < PP_STATUS_COUNT ? codes[status] : "E_UNKNOWN";
 }
 
-const char *pp_status_text(enum pp_status status) {
-    static const char *const texts[] = {
-#define PP_STATUS_TEXT(name, code, text) text,
-        PP_STATUS_LIST(PP_STATUS_TEXT)
-#undef PP_STATUS_TEXT
-    };
-    return status >= 0 && status < PP_STATUS_COUNT ? texts[status] : "unknown status";
-}
-
 enum pp_status pp_fail(struct pp_err *err, enum pp_status status, const char *format, ...) {
     if (err != NULL) {
         *err = (struct pp_err){.status = status};

@@ -75,9 +75,6 @@ struct pp_err {
 /** The stable code of a status, such as "E_NODIV". Never NULL. */
 const char *pp_status_code(enum pp_status status);
 
-/** One line of what a status means. Never NULL. */
-const char *pp_status_text(enum pp_status status);
-
 /**
  * Records an error and returns `status`, so that `return pp_fail(err, ...)` is one line. What the
  * message quotes may be any bytes: it becomes one line of valid UTF-8 (utf8.h), hints too.

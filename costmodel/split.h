@@ -115,13 +115,4 @@ enum { PP_SPLIT_MAX_FIXES = 8 };
  */
 int32_t pp_split_fixes(const struct pp_split_request *req, struct pp_split_fix *fixes);
 
-enum { PP_SPLIT_FIX_TEXT_BYTES = 112 };
-
-/** "layers_per_stage 4, rounding up": a fix in words. @return out */
-const char *pp_split_fix_text(const struct pp_split_fix *fix, char out[PP_SPLIT_FIX_TEXT_BYTES]);
-
-/** Replaces the hint of an error of pp_split_stages by the best fixes in words, if there are any.
- */
-void pp_split_advise(const struct pp_split_request *req, struct pp_err *err);
-
 #endif

@@ -15,6 +15,18 @@ struct run {
     int32_t in_flight;
 };
 
+/* The action whose output action `at` lacks, or -1. */
+static int32_t lacking(const struct run *r, int32_t at) {
+    int32_t producer = r->s->producer[at];
+    return producer >= 0 && !r->finished[producer] ? producer : -1;
+}
+
+/* A pair is entered when the inputs of both parts are there, as the evaluator has it. */
+static int32_t lacking_to_enter(const struct run *r, int32_t at) {
+    int32_t first = lacking(r, at);
+    return first < 0 && r->s->actions[at].pair == 1 ? lacking(r, at + 1) : first;
+}
+
 /* Finishes or starts the rank's next action; *advanced_p turns true if it could. */
 static enum pp_status poll_rank(struct run *r, int32_t rank, bool *advanced_p, struct pp_err *err) {
     int32_t at = r->next[rank];
@@ -33,8 +45,7 @@ static enum pp_status poll_rank(struct run *r, int32_t rank, bool *advanced_p, s
         }
         return PP_OK;
     }
-    int32_t producer = r->s->producer[at];
-    if (producer >= 0 && !r->finished[producer]) {
+    if (lacking_to_enter(r, at) >= 0) {
         return PP_OK;
     }
     r->trace->start_ns[at] = r->ops->now_ns(r->context) - r->begin_ns;
@@ -51,7 +62,7 @@ static enum pp_status report_deadlock(const struct run *r, struct pp_err *err) {
         if (at < r->s->rank_begin[rank + 1]) {
             char waiting[PP_ACTION_TEXT_BYTES];
             char needed[PP_ACTION_TEXT_BYTES];
-            const struct pp_action *need = &r->s->actions[r->s->producer[at]];
+            const struct pp_action *need = &r->s->actions[lacking_to_enter(r, at)];
             return pp_fail(err, PP_E_DEADLOCK,
                            "rank %d waits in %s for %s of rank %d, which cannot run", rank,
                            pp_action_text(&r->s->actions[at], waiting),

@@ -197,7 +197,7 @@ static enum pp_status write_ranked(FILE *out, const struct pp_plan_set *set, int
     if (set->best < 0) {
         return PP_OK;
     }
-    fprintf(out, "\nRanked, %d plans of %lld settings looked at\n", set->plan_count,
+    fprintf(out, "\nRanked: %d plan%s from %lld settings looked at\n", set->plan_count, set->plan_count == 1 ? "" : "s",
             (long long)set->considered_count);
     begin_rows(&t);
     for (int32_t i = 0; i < set->plan_count && i < row_count && set->plans[i].fits; i++) {

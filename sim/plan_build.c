@@ -138,34 +138,43 @@ static struct pp_split_request split_request(const struct pp_plan_world *world,
     };
 }
 
-/* Advice for a refused split: the first change that works, in the recipe's words. */
+static void put_setting(struct pp_text *t, const char *key, const char *value) {
+    pp_text_printf(t, " --set distributed.%s=%s", key, value);
+}
+
+static void put_fix(struct pp_text *t, const struct pp_split_fix *fix) {
+    char number[16];
+    if (fix->sets_layers_per_stage) {
+        snprintf(number, sizeof number, "%d", fix->layers_per_stage);
+        put_setting(t, "pipeline.layers_per_stage", number);
+    }
+    if (fix->sets_round) {
+        put_setting(t, "pipeline.round_virtual_stages_to_pp_multiple", pp_round_name(fix->round));
+    }
+    if (fix->sets_pp) {
+        snprintf(number, sizeof number, "%d", fix->pp_size);
+        put_setting(t, "pp_size", number);
+    }
+    if (fix->sets_schedule) {
+        put_setting(t, "pipeline.pp_schedule",
+                    fix->kind == PP_KIND_SINGLE ? "1F1B" : "Interleaved1F1B");
+    }
+}
+
+/* Advice for a refused split: the first changes that work, ready to paste. */
 static void hint_split(const struct pp_split_request *req, struct pp_err *err) {
+    enum { SHOWN = 2 };
     struct pp_split_fix fixes[PP_SPLIT_MAX_FIXES];
-    if (err == NULL || err->hint[0] != '\0' || pp_split_fixes(req, fixes) == 0) {
-        return;
+    struct pp_text text = {0};
+    int32_t count = pp_split_fixes(req, fixes);
+    for (int32_t i = 0; i < count && i < SHOWN; i++) {
+        pp_text_puts(&text, i == 0 ? "try" : ", or");
+        put_fix(&text, &fixes[i]);
     }
-    const struct pp_split_fix *f = &fixes[0];
-    char text[PP_ERR_HINT_BYTES] = "";
-    size_t n = 0;
-    if (f->sets_layers_per_stage) {
-        n += (size_t)snprintf(text + n, sizeof text - n,
-                              " --set distributed.pipeline.layers_per_stage=%d",
-                              f->layers_per_stage);
+    if (count > 0 && !text.failed) {
+        pp_hint(err, "%s", text.bytes);
     }
-    if (f->sets_round) {
-        n += (size_t)snprintf(text + n, sizeof text - n,
-                              " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=%s",
-                              pp_round_name(f->round));
-    }
-    if (f->sets_pp) {
-        n += (size_t)snprintf(text + n, sizeof text - n, " --set distributed.pp_size=%d",
-                              f->pp_size);
-    }
-    if (f->sets_schedule) {
-        snprintf(text + n, sizeof text - n, " --set distributed.pipeline.pp_schedule=%s",
-                 f->kind == PP_KIND_SINGLE ? "1F1B" : "Interleaved1F1B");
-    }
-    pp_hint(err, "try%s", text);
+    pp_text_free(&text);
 }
 
 /* Automodel computes the stage count from layers_per_stage even where the module lists decide. */

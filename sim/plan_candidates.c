@@ -43,6 +43,17 @@ static void note_option(struct walk *w, const struct pp_split_request *req) {
     }
 }
 
+/* The recipe's own word first. */
+static void order_rounds(enum pp_round first, enum pp_round rounds[PP_ROUND_COUNT]) {
+    int n = 0;
+    rounds[n++] = first;
+    for (int r = PP_ROUND_NONE; r < PP_ROUND_COUNT; r++) {
+        if (r != (int)first) {
+            rounds[n++] = (enum pp_round)r;
+        }
+    }
+}
+
 /* The first settings that reach a stage count name it: the recipe's own word for word, then the
  * recipe's with another rounding, then none, then layers_per_stage ever further from the recipe's.
  */
@@ -56,7 +67,8 @@ static void find_options(struct walk *w, enum pp_schedule_kind kind) {
                                          .round = p->round,
                                          .kind = kind};
     note_option(w, &own);
-    const enum pp_round rounds[] = {p->round, PP_ROUND_NONE, PP_ROUND_UP, PP_ROUND_DOWN};
+    enum pp_round rounds[PP_ROUND_COUNT];
+    order_rounds(p->round, rounds);
     int32_t base = p->has_layers_per_stage
                        ? p->layers_per_stage
                        : (layers + 2 * w->world->pp_size - 1) / (2 * w->world->pp_size);
@@ -64,9 +76,9 @@ static void find_options(struct walk *w, enum pp_schedule_kind kind) {
     struct pp_split_request req = {
         .layer_count = layers, .pp_size = w->world->pp_size, .kind = kind};
     for (int32_t distance = 0; distance <= layers; distance++) {
-        for (int sign = -1; sign <= 1; sign += 2) {
+        for (int sign = distance == 0 ? 1 : -1; sign <= 1; sign += 2) {
             int32_t lps = base + sign * distance;
-            for (int r = 0; r < 4 && lps >= 1 && lps <= layers; r++) {
+            for (int r = 0; r < PP_ROUND_COUNT && lps >= 1 && lps <= layers; r++) {
                 req.has_layers_per_stage = true;
                 req.layers_per_stage = lps;
                 req.round = rounds[r];

@@ -15,6 +15,7 @@ struct writer {
     const volatile sig_atomic_t *stop;
     sqlite3_stmt *insert_plan, *insert_costs;
     struct pp_text text; /* scratch for JSON */
+    bool failed;         /* a value could not be bound */
 };
 
 /* Lengths come first, so that no two lists of inputs hash alike. */
@@ -49,28 +50,27 @@ enum pp_status pp_run_id(const struct pp_run_inputs *in, char id_p[33], struct p
     return status;
 }
 
-static void bind(sqlite3_stmt *stmt, const char *name, const char *text) {
+static void bind(struct writer *w, sqlite3_stmt *stmt, const char *name, const char *text) {
     int at = sqlite3_bind_parameter_index(stmt, name);
     PP_ASSERT(at > 0);
-    if (text == NULL) {
-        sqlite3_bind_null(stmt, at);
-    } else {
-        sqlite3_bind_text(stmt, at, text, -1, SQLITE_TRANSIENT);
-    }
+    int code = text == NULL ? sqlite3_bind_null(stmt, at)
+                            : sqlite3_bind_text(stmt, at, text, -1, SQLITE_TRANSIENT);
+    w->failed = w->failed || code != SQLITE_OK;
 }
 
-static void bind_int(sqlite3_stmt *stmt, const char *name, bool known, int64_t value) {
+static void bind_int(struct writer *w, sqlite3_stmt *stmt, const char *name, bool known,
+                     int64_t value) {
     int at = sqlite3_bind_parameter_index(stmt, name);
     PP_ASSERT(at > 0);
-    if (known) {
-        sqlite3_bind_int64(stmt, at, value);
-    } else {
-        sqlite3_bind_null(stmt, at);
-    }
+    int code = known ? sqlite3_bind_int64(stmt, at, value) : sqlite3_bind_null(stmt, at);
+    w->failed = w->failed || code != SQLITE_OK;
 }
 
 /* Runs a bound statement and readies it for the next row. */
 static enum pp_status put(const struct writer *w, sqlite3_stmt *stmt, struct pp_err *err) {
+    if (w->failed || w->text.failed) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory storing the run");
+    }
     int code = sqlite3_step(stmt);
     enum pp_status status =
         code == SQLITE_DONE ? PP_OK : pp_store_fail(w->store, "store the run", err);
@@ -121,14 +121,14 @@ static void add_override(void *context, const char *key, const char *value) {
     json_array_append_new(context, json_string(text));
 }
 
-static enum pp_status bind_json(sqlite3_stmt *stmt, const char *name, json_t *json,
-                                struct pp_err *err) {
+static enum pp_status bind_json(struct writer *w, sqlite3_stmt *stmt, const char *name,
+                                json_t *json, struct pp_err *err) {
     char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
     json_decref(json);
     if (text == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory storing the run");
     }
-    bind(stmt, name, text);
+    bind(w, stmt, name, text);
     free(text);
     return PP_OK;
 }
@@ -142,7 +142,7 @@ static json_t *overrides_of(const struct writer *w, const struct pp_plan *plan) 
 /* Stores the stage costs unless a plan with the same ones did; binds their id to the plan's row. */
 static enum pp_status put_costs(struct writer *w, const struct pp_plan *plan, struct pp_err *err) {
     if (plan->stage_costs == NULL) {
-        bind(w->insert_plan, ":costs_id", NULL);
+        bind(w, w->insert_plan, ":costs_id", NULL);
         return PP_OK;
     }
     w->text.size = 0;
@@ -165,57 +165,57 @@ static enum pp_status put_costs(struct writer *w, const struct pp_plan *plan, st
     char id[65];
     pp_sha256_hex(w->text.bytes, w->text.size, id);
     id[32] = '\0';
-    bind(w->insert_plan, ":costs_id", id);
-    bind(w->insert_costs, ":costs_id", id);
-    bind(w->insert_costs, ":stages", w->text.bytes);
+    bind(w, w->insert_plan, ":costs_id", id);
+    bind(w, w->insert_costs, ":costs_id", id);
+    bind(w, w->insert_costs, ":stages", w->text.bytes);
     json_t *fields = json_array();
     for (int32_t f = 0; f < pp_cost_field_count(); f++) {
         json_array_append_new(fields, json_string(pp_cost_fields[f].name));
     }
-    PP_TRY(bind_json(w->insert_costs, ":fields", fields, err));
+    PP_TRY(bind_json(w, w->insert_costs, ":fields", fields, err));
     return put(w, w->insert_costs, err);
 }
 
 static void bind_choices(struct writer *w, const struct pp_plan *plan) {
     sqlite3_stmt *stmt = w->insert_plan;
     const struct pp_plan_config *c = &plan->config;
-    bind(stmt, ":plan_id", plan->id);
-    bind(stmt, ":run_id", w->run_id);
-    bind(stmt, ":schedule", c->schedule == NULL ? NULL : c->schedule->name);
-    bind_int(stmt, ":pp_size", true, c->pp_size);
-    bind_int(stmt, ":layers_per_stage", c->has_layers_per_stage, c->layers_per_stage);
-    bind(stmt, ":round", c->round == PP_ROUND_NONE ? NULL : pp_round_name(c->round));
-    bind_int(stmt, ":num_virtual_stages", true, plan->stage_count);
-    bind_int(stmt, ":stages_per_rank", true, plan->stages_per_rank);
-    bind(stmt, ":layer_counts", json_i32s(w, plan->layer_counts, plan->stage_count));
-    bind(stmt, ":stage_ranks", json_i32s(w, plan->stage_rank, plan->stage_count));
-    bind_int(stmt, ":pp_microbatch_size", true, c->microbatch_size);
-    bind_int(stmt, ":local_batch_size", true, c->local_batch_size);
-    bind_int(stmt, ":num_microbatches", true, plan->microbatch_count);
-    bind_int(stmt, ":flushes_per_step", true, plan->flush_count);
-    bind_int(stmt, ":dp_size", true, plan->dp_size);
-    bind_int(stmt, ":uses_csv", true, c->uses_csv);
-    bind_int(stmt, ":uses_fqns", true, c->uses_fqns);
+    bind(w, stmt, ":plan_id", plan->id);
+    bind(w, stmt, ":run_id", w->run_id);
+    bind(w, stmt, ":schedule", c->schedule == NULL ? NULL : c->schedule->name);
+    bind_int(w, stmt, ":pp_size", true, c->pp_size);
+    bind_int(w, stmt, ":layers_per_stage", c->has_layers_per_stage, c->layers_per_stage);
+    bind(w, stmt, ":round", c->round == PP_ROUND_NONE ? NULL : pp_round_name(c->round));
+    bind_int(w, stmt, ":num_virtual_stages", true, plan->stage_count);
+    bind_int(w, stmt, ":stages_per_rank", true, plan->stages_per_rank);
+    bind(w, stmt, ":layer_counts", json_i32s(w, plan->layer_counts, plan->stage_count));
+    bind(w, stmt, ":stage_ranks", json_i32s(w, plan->stage_rank, plan->stage_count));
+    bind_int(w, stmt, ":pp_microbatch_size", true, c->microbatch_size);
+    bind_int(w, stmt, ":local_batch_size", true, c->local_batch_size);
+    bind_int(w, stmt, ":num_microbatches", true, plan->microbatch_count);
+    bind_int(w, stmt, ":flushes_per_step", true, plan->flush_count);
+    bind_int(w, stmt, ":dp_size", true, plan->dp_size);
+    bind_int(w, stmt, ":uses_csv", true, c->uses_csv);
+    bind_int(w, stmt, ":uses_fqns", true, c->uses_fqns);
 }
 
 static void bind_figures(struct writer *w, const struct pp_plan *plan) {
     sqlite3_stmt *stmt = w->insert_plan;
     bool known = plan->has_costs;
     int32_t ranks = plan->config.pp_size;
-    bind_int(stmt, ":flush_time_ns", true, plan->flush_ns);
-    bind_int(stmt, ":step_time_ns", plan->step_ns > 0, plan->step_ns);
-    bind_int(stmt, ":grad_sync_ns", known, plan->step_cost.grad_sync_ns);
-    bind_int(stmt, ":param_gather_ns", known, plan->step_cost.param_gather_ns);
-    bind_int(stmt, ":optimizer_ns", known, plan->step_cost.optimizer_ns);
+    bind_int(w, stmt, ":flush_time_ns", true, plan->flush_ns);
+    bind_int(w, stmt, ":step_time_ns", plan->step_ns > 0, plan->step_ns);
+    bind_int(w, stmt, ":grad_sync_ns", known, plan->step_cost.grad_sync_ns);
+    bind_int(w, stmt, ":param_gather_ns", known, plan->step_cost.param_gather_ns);
+    bind_int(w, stmt, ":optimizer_ns", known, plan->step_cost.optimizer_ns);
     sqlite3_bind_double(stmt, sqlite3_bind_parameter_index(stmt, ":bubble_ratio"),
                         plan->bubble_ratio);
-    bind(stmt, ":peak_memory_bytes", known ? json_i64s(w, plan->peak_bytes, ranks) : NULL);
-    bind(stmt, ":resident_memory_bytes", known ? json_i64s(w, plan->base_bytes, ranks) : NULL);
-    bind_int(stmt, ":reserved_memory_bytes", known, plan->reserved_bytes);
-    bind(stmt, ":peak_actions", known ? json_peak_actions(w, plan) : NULL);
-    bind_int(stmt, ":limit_bytes", known, plan->limit_bytes);
-    bind_int(stmt, ":fits", known, plan->fits);
-    bind(stmt, ":why", plan->why);
+    bind(w, stmt, ":peak_memory_bytes", known ? json_i64s(w, plan->peak_bytes, ranks) : NULL);
+    bind(w, stmt, ":resident_memory_bytes", known ? json_i64s(w, plan->base_bytes, ranks) : NULL);
+    bind_int(w, stmt, ":reserved_memory_bytes", known, plan->reserved_bytes);
+    bind(w, stmt, ":peak_actions", known ? json_peak_actions(w, plan) : NULL);
+    bind_int(w, stmt, ":limit_bytes", known, plan->limit_bytes);
+    bind_int(w, stmt, ":fits", known, plan->fits);
+    bind(w, stmt, ":why", plan->why);
 }
 
 static enum pp_status put_plan(struct writer *w, const struct pp_plan *plan, int32_t position,
@@ -225,8 +225,8 @@ static enum pp_status put_plan(struct writer *w, const struct pp_plan *plan, int
     }
     bind_choices(w, plan);
     bind_figures(w, plan);
-    bind_int(w->insert_plan, ":position", position > 0, position);
-    PP_TRY(bind_json(w->insert_plan, ":overrides", overrides_of(w, plan), err));
+    bind_int(w, w->insert_plan, ":position", position > 0, position);
+    PP_TRY(bind_json(w, w->insert_plan, ":overrides", overrides_of(w, plan), err));
     PP_TRY(put_costs(w, plan, err));
     return put(w, w->insert_plan, err);
 }
@@ -256,35 +256,35 @@ static enum pp_status put_run(struct writer *w, const struct pp_run_inputs *in,
     const struct pp_plan_set *set = w->set;
     sqlite3_stmt *stmt = NULL;
     PP_TRY(pp_store_prepare(w->store, sql, &stmt, err));
-    bind(stmt, ":run_id", w->run_id);
-    bind(stmt, ":tool_version", PP_VERSION);
-    bind(stmt, ":recipe_path", in->recipe_path);
-    bind(stmt, ":recipe_text", in->recipe_text);
-    bind(stmt, ":settings", in->settings);
-    bind(stmt, ":model_name", in->model_name);
-    bind(stmt, ":model_text", in->model_text);
-    bind(stmt, ":hardware_name", in->hardware_name);
-    bind(stmt, ":hardware_text", in->hardware_text);
-    bind(stmt, ":csv", in->csv_text);
-    bind_int(stmt, ":gpu_count", true, in->gpu_count);
-    bind_int(stmt, ":layers", in->layers > 0, in->layers);
-    bind_int(stmt, ":search_pp", true, in->search_pp);
-    bind_int(stmt, ":considered", true, set->considered_count);
-    bind(stmt, ":current", set->current->evaluated ? set->current->id : NULL);
-    bind(stmt, ":best", id_at(set, set->best));
-    bind(stmt, ":same_memory", id_at(set, set->best_same_memory));
-    bind(stmt, ":other_round", id_at(set, set->other_round));
-    bind(stmt, ":error", NULL);
+    bind(w, stmt, ":run_id", w->run_id);
+    bind(w, stmt, ":tool_version", PP_VERSION);
+    bind(w, stmt, ":recipe_path", in->recipe_path);
+    bind(w, stmt, ":recipe_text", in->recipe_text);
+    bind(w, stmt, ":settings", in->settings);
+    bind(w, stmt, ":model_name", in->model_name);
+    bind(w, stmt, ":model_text", in->model_text);
+    bind(w, stmt, ":hardware_name", in->hardware_name);
+    bind(w, stmt, ":hardware_text", in->hardware_text);
+    bind(w, stmt, ":csv", in->csv_text);
+    bind_int(w, stmt, ":gpu_count", true, in->gpu_count);
+    bind_int(w, stmt, ":layers", in->layers > 0, in->layers);
+    bind_int(w, stmt, ":search_pp", true, in->search_pp);
+    bind_int(w, stmt, ":considered", true, set->considered_count);
+    bind(w, stmt, ":current", set->current->evaluated ? set->current->id : NULL);
+    bind(w, stmt, ":best", id_at(set, set->best));
+    bind(w, stmt, ":same_memory", id_at(set, set->best_same_memory));
+    bind(w, stmt, ":other_round", id_at(set, set->other_round));
+    bind(w, stmt, ":error", NULL);
     enum pp_status status = PP_OK;
     if (set->current_error.status != PP_OK) {
-        status = bind_json(stmt, ":error",
+        status = bind_json(w, stmt, ":error",
                            json_pack("{s:s, s:s, s:s}", "code",
                                      pp_status_code(set->current_error.status), "message",
                                      set->current_error.message, "hint", set->current_error.hint),
                            err);
     }
     if (status == PP_OK) {
-        status = bind_json(stmt, ":lints", lints_json(set), err);
+        status = bind_json(w, stmt, ":lints", lints_json(set), err);
     }
     if (status == PP_OK) {
         status = put(w, stmt, err);
@@ -312,11 +312,11 @@ static enum pp_status put_plans(struct writer *w, struct pp_err *err) {
     return w->set->current->evaluated ? put_plan(w, w->set->current, 0, err) : PP_OK;
 }
 
-static enum pp_status run_exists(const struct pp_store *store, const char *run_id, bool *exists_p,
-                                 struct pp_err *err) {
+static enum pp_status run_exists(struct writer *w, bool *exists_p, struct pp_err *err) {
+    const struct pp_store *store = w->store;
     sqlite3_stmt *stmt = NULL;
     PP_TRY(pp_store_prepare(store, "SELECT 1 FROM runs WHERE run_id = :run_id", &stmt, err));
-    bind(stmt, ":run_id", run_id);
+    bind(w, stmt, ":run_id", w->run_id);
     int code = sqlite3_step(stmt);
     *exists_p = code == SQLITE_ROW;
     enum pp_status status = code == SQLITE_ROW || code == SQLITE_DONE
@@ -334,7 +334,7 @@ enum pp_status pp_store_add_run(struct pp_store *store, const struct pp_run_inpu
         .store = store, .run_id = run_id, .recipe = recipe, .set = set, .stop = stop};
     bool exists = false;
     PP_TRY(pp_store_exec(store, "BEGIN IMMEDIATE", err));
-    enum pp_status status = run_exists(store, run_id, &exists, err);
+    enum pp_status status = run_exists(&w, &exists, err);
     if (status == PP_OK && !exists) {
         status = put_run(&w, inputs, err);
     }

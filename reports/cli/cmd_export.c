@@ -10,48 +10,63 @@
 
 enum { KEY_BYTES = 128 };
 
-static enum pp_status export_csv(struct pp_store *store, const char *plan_id, struct pp_text *out,
+static enum pp_status unreadable(const struct pp_stored_plan *stored, const char *what,
                                  struct pp_err *err) {
-    struct pp_stored_plan stored;
-    PP_TRY(pp_stored_plan_load(store, plan_id, &stored, err));
-    enum pp_status status = pp_sched_csv_write(stored.replay.sched, out, err);
-    pp_stored_plan_deinit(&stored);
+    pp_fail(err, PP_E_STORE, "%s of plan %s cannot be read back", what, stored->plan.id);
+    pp_hint(err, "the database was changed from outside; plan again into a new one");
+    return PP_E_STORE;
+}
+
+/* A stored JSON array of "key=value". */
+static enum pp_status parse_list(const struct pp_stored_plan *stored, const char *text,
+                                 const char *what, json_t **list_p, struct pp_err *err) {
+    json_t *list = json_loads(text, 0, NULL);
+    bool good = json_is_array(list);
+    for (size_t i = 0; good && i < json_array_size(list); i++) {
+        const char *item = json_string_value(json_array_get(list, i));
+        good = item != NULL && strchr(item, '=') != NULL;
+    }
+    if (!good) {
+        json_decref(list);
+        return unreadable(stored, what, err);
+    }
+    *list_p = list;
+    return PP_OK;
+}
+
+static enum pp_status read_overrides(struct pp_store *store, const struct pp_stored_plan *stored,
+                                     json_t **list_p, struct pp_err *err) {
+    char *text = NULL;
+    PP_TRY(pp_store_read_overrides(store, stored->plan.id, &text, err));
+    enum pp_status status = parse_list(stored, text, "overrides", list_p, err);
+    free(text);
     return status;
 }
 
-/* The overrides of the plan as a list of "--key=value". */
-static enum pp_status read_overrides(struct pp_store *store, const char *plan_id, json_t **list_p,
-                                     struct pp_err *err) {
-    struct pp_plan plan;
-    char run_id[33];
-    char *text = NULL;
-    PP_TRY(pp_store_read_plan(store, plan_id, &plan, run_id, err));
-    enum pp_status status = pp_store_read_overrides(store, plan.id, &text, err);
-    pp_plan_deinit(&plan);
-    PP_TRY(status);
-    *list_p = json_loads(text, 0, NULL);
-    free(text);
-    return json_is_array(*list_p)
-               ? PP_OK
-               : pp_fail(err, PP_E_STORE, "overrides of plan %s cannot be read back", plan_id);
+static enum pp_status export_csv(struct pp_store *store, const struct pp_stored_plan *stored,
+                                 struct pp_text *out, struct pp_err *err) {
+    (void)store;
+    return pp_sched_csv_write(stored->replay.sched, out, err);
 }
 
-static enum pp_status export_cli(struct pp_store *store, const char *plan_id, struct pp_text *out,
-                                 struct pp_err *err) {
+static enum pp_status export_cli(struct pp_store *store, const struct pp_stored_plan *stored,
+                                 struct pp_text *out, struct pp_err *err) {
     json_t *list = NULL;
-    enum pp_status status = read_overrides(store, plan_id, &list, err);
-    for (size_t i = 0; status == PP_OK && i < json_array_size(list); i++) {
+    PP_TRY(read_overrides(store, stored, &list, err));
+    for (size_t i = 0; i < json_array_size(list); i++) {
         pp_text_printf(out, "%s%s", i == 0 ? "" : " ", json_string_value(json_array_get(list, i)));
     }
     pp_text_puts(out, "\n");
     json_decref(list);
-    return status;
+    return PP_OK;
 }
 
 /* Writes the recipe with the run's own settings and then the plan's overrides. */
-static enum pp_status rewrite(const struct pp_stored_run *run, const json_t *settings,
+static enum pp_status rewrite(const struct pp_stored_plan *stored, const json_t *settings,
                               const json_t *overrides, struct pp_text *out, struct pp_err *err) {
-    size_t n = json_array_size(settings) + json_array_size(overrides);
+    const struct pp_stored_run *run = &stored->run;
+    size_t own = json_array_size(settings);
+    size_t n = own + json_array_size(overrides);
     struct pp_setting *changes = calloc(n + 1, sizeof *changes);
     char(*keys)[KEY_BYTES] = calloc(n + 1, sizeof *keys);
     struct pp_doc *doc = NULL;
@@ -59,10 +74,11 @@ static enum pp_status rewrite(const struct pp_stored_run *run, const json_t *set
                                 ? pp_fail(err, PP_E_NOMEM, "out of memory for the overrides")
                                 : PP_OK;
     for (size_t i = 0; status == PP_OK && i < n; i++) {
-        size_t own = json_array_size(settings);
         const char *text = json_string_value(i < own ? json_array_get(settings, i)
                                                      : json_array_get(overrides, i - own));
-        status = pp_setting_parse(text == NULL ? "" : text, keys[i], KEY_BYTES, &changes[i], err);
+        if (pp_setting_parse(text, keys[i], KEY_BYTES, &changes[i], NULL) != PP_OK) {
+            status = unreadable(stored, "a setting", err);
+        }
     }
     if (status == PP_OK) {
         status =
@@ -77,33 +93,26 @@ static enum pp_status rewrite(const struct pp_stored_run *run, const json_t *set
     return status;
 }
 
-static enum pp_status export_yaml(struct pp_store *store, const char *plan_id, struct pp_text *out,
-                                  struct pp_err *err) {
-    struct pp_plan plan;
-    struct pp_stored_run run = {0};
-    char run_id[33];
+static enum pp_status export_yaml(struct pp_store *store, const struct pp_stored_plan *stored,
+                                  struct pp_text *out, struct pp_err *err) {
     json_t *overrides = NULL;
     json_t *settings = NULL;
-    PP_TRY(pp_store_read_plan(store, plan_id, &plan, run_id, err));
-    pp_plan_deinit(&plan);
-    enum pp_status status = pp_store_read_run(store, run_id, &run, err);
+    enum pp_status status = read_overrides(store, stored, &overrides, err);
     if (status == PP_OK) {
-        status = read_overrides(store, plan_id, &overrides, err);
+        status = parse_list(stored, stored->run.settings, "the settings", &settings, err);
     }
     if (status == PP_OK) {
-        settings = json_loads(run.settings, 0, NULL);
-        status = rewrite(&run, settings, overrides, out, err);
+        status = rewrite(stored, settings, overrides, out, err);
     }
     json_decref(overrides);
     json_decref(settings);
-    pp_stored_run_deinit(&run);
     return status;
 }
 
 static const struct format {
     const char *name;
-    enum pp_status (*make)(struct pp_store *store, const char *plan_id, struct pp_text *out,
-                           struct pp_err *err);
+    enum pp_status (*make)(struct pp_store *store, const struct pp_stored_plan *stored,
+                           struct pp_text *out, struct pp_err *err);
 } formats[] = {
     {"csv", export_csv},        /* PyTorch's compute-only schedule file */
     {"nemo-cli", export_cli},   /* overrides to paste behind the launch command */
@@ -133,6 +142,21 @@ static enum pp_status answer(struct pp_cli *cli, const char *plan_id, const char
     }
     fwrite(text->bytes, 1, text->size, cli->out);
     return PP_OK;
+}
+
+static enum pp_status export(struct pp_cli *cli, const char *db, const char *plan_id,
+                             const struct format *format, struct pp_err *err) {
+    struct pp_store *store = NULL; struct pp_stored_plan stored = {0}; struct pp_text text = {0};
+    PP_TRY(pp_store_open_read(db, &store, err));
+    enum pp_status status = pp_stored_plan_load(store, plan_id, &stored, err);
+    if (status == PP_OK){status = format->make(store, &stored, &text, err);}
+if (status == PP_OK) {
+    status = answer(cli, stored.plan.id, format->name, &text, err);
+}
+pp_text_free(&text);
+pp_stored_plan_deinit(&stored);
+pp_store_close(store);
+return status;
 }
 
 enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
@@ -170,14 +194,5 @@ enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct p
         pp_hint(err, "csv-comms and trace come with a later version");
         return PP_E_USAGE;
     }
-    struct pp_store *store = NULL;
-    struct pp_text text = {0};
-    PP_TRY(pp_store_open_read(db, &store, err));
-    enum pp_status status = format->make(store, plan_id, &text, err);
-    pp_store_close(store);
-    if (status == PP_OK) {
-        status = answer(cli, plan_id, format->name, &text, err);
-    }
-    pp_text_free(&text);
-    return status;
+    return export(cli, db, plan_id, format, err);
 }

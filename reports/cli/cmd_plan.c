@@ -22,27 +22,41 @@ static json_t *document_of(const struct pp_plan_inputs *in, const struct pp_plan
     return document;
 }
 
+static void say_nothing_fits(const struct pp_plan_inputs *in, const struct pp_plan_set *set,
+                             struct pp_err *err) {
+    if (set->plan_count == 0) {
+        pp_fail(err, PP_E_NO_FIT, "no change of the pipeline is legal with this batch on %lld GPUs",
+                (long long)in->stored.gpu_count);
+        pp_hint(err, "other --gpus, or a larger step_scheduler.global_batch_size");
+        return;
+    }
+    pp_fail(err, PP_E_NO_FIT, "none of %d legal plans fits into %.1f GiB a GPU", set->plan_count,
+            (double)in->hw.memory_bytes / (1024.0 * 1024.0 * 1024.0));
+    if (in->recipe->recompute == PP_RECOMPUTE_NONE) {
+        pp_hint(err, "--set distributed.activation_checkpointing=true");
+    } else if (pp_recipe_seq_len(in->recipe) == 0) {
+        pp_hint(err, "give the real sequence length with --set dataset.seq_len=N");
+    } else {
+        pp_hint(err, "more --gpus%s, or other --hardware",
+                in->stored.search_pp ? "" : ", --search-pp");
+    }
+}
+
 /* What the exit code should say. The recipe as it is may be illegal in itself: that is an input
  * error even though legal changes are listed. A batch that only does not divide over the GPUs we
- * assumed is not the recipe's fault. */
+ * assumed is not the recipe's fault, as long as a legal change mends it or there is no pipeline. */
 static void judge(const struct pp_plan_inputs *in, const struct pp_plan_set *set,
                   struct pp_err *err) {
     enum pp_status own = set->current_error.status;
     bool assumed = own == PP_E_BATCH && !in->gpus_given && set->current->microbatch_count > 0 &&
-                   set->plan_count > 0;
+                   (set->plan_count > 0 || set->current->config.schedule == NULL);
+    if (assumed && set->plan_count == 0) {
+        return; /* said of the recipe as it is, and nothing else was asked */
+    }
     if (own != PP_OK && own != PP_E_NO_SHAPE && !assumed) {
         *err = set->current_error;
     } else if (set->best < 0 && own != PP_E_NO_SHAPE) {
-        pp_fail(err, PP_E_NO_FIT, "no legal plan fits into %lld bytes a GPU",
-                (long long)in->hw.memory_bytes);
-        if (set->plan_count == 0) {
-            pp_fail(err, PP_E_NO_FIT,
-                    "no change of the pipeline is legal with this batch on %lld "
-                    "GPUs",
-                    (long long)in->stored.gpu_count);
-        }
-        pp_hint(err,
-                "more --gpus, --search-pp, or --set distributed.activation_checkpointing=true");
+        say_nothing_fits(in, set, err);
     }
 }
 

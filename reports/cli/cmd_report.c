@@ -12,6 +12,7 @@
 
 enum {
     MAX_PLANS = 8,
+    ALL_FILES = 6, /* gantt, memory, pareto, each as SVG and PNG */
     TITLE_BYTES = 192,
     MAX_DRAWN_ACTIONS =
         100000, /* of a plan: a whole step is drawn up to here, else its first flush */
@@ -75,6 +76,12 @@ static enum pp_status add_plan(struct report *r, const char *id, struct pp_err *
     }
     struct pp_stored_plan *slot = &r->plans[r->plan_count];
     PP_TRY(pp_stored_plan_load(r->store, id, slot, err));
+    for (int32_t i = 0; i < r->plan_count; i++) {
+        if (strcmp(r->plans[i].plan.id, slot->plan.id) == 0) { /* named twice, drawn once */
+            pp_stored_plan_deinit(slot);
+            return PP_OK;
+        }
+    }
     title_plan(r, r->plan_count, strcmp(slot->plan.id, r->run.current_id) == 0,
                strcmp(slot->plan.id, r->run.best_id) == 0);
     r->plan_count++;
@@ -215,7 +222,14 @@ static enum pp_status draw(const struct pp_cli *cli, struct report *r, struct pp
     PP_TRY(check_stop(cli, err));
     PP_TRY(draw_memory(r, err));
     PP_TRY(check_stop(cli, err));
-    return draw_pareto(r, err);
+    PP_TRY(draw_pareto(r, err));
+    if (json_array_size(r->files) < ALL_FILES) {
+        fprintf(cli->messages,
+                "pipeplan: only %zu of %d pictures: plans without costs (E_NO_SHAPE) "
+                "have no memory to draw\n",
+                json_array_size(r->files), ALL_FILES);
+    }
+    return PP_OK;
 }
 
 static enum pp_status answer(struct pp_cli *cli, const struct report *r, struct pp_err *err) {
@@ -231,13 +245,26 @@ static enum pp_status answer(struct pp_cli *cli, const struct report *r, struct 
     return PP_OK;
 }
 
+/* The run asked for, else the one that the first plan asked for belongs to, else the last. */
+static enum pp_status read_run(struct report *r, const char *run_id,
+                               const struct pp_option_list *ids, struct pp_err *err) {
+    char of_plan[33];
+    if (run_id == NULL && ids->count > 0) {
+        struct pp_plan plan;
+        PP_TRY(pp_store_read_plan(r->store, ids->items[0], &plan, of_plan, err));
+        pp_plan_deinit(&plan);
+        run_id = of_plan;
+    }
+    return pp_store_read_run(r->store, run_id, &r->run, err);
+}
+
 static enum pp_status report(struct pp_cli *cli, const char *db, const char *run_id,
                              const struct pp_option_list *ids, const char *dir,
                              struct pp_err *err) {
     struct report r = {.dir = dir, .files = json_array()};
     enum pp_status status = pp_store_open_read(db, &r.store, err);
     if (status == PP_OK) {
-        status = pp_store_read_run(r.store, run_id, &r.run, err);
+        status = read_run(&r, run_id, ids, err);
     }
     if (status == PP_OK) {
         status = choose_plans(&r, ids, err);

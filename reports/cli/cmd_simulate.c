@@ -89,7 +89,11 @@ static enum pp_status make_schedule(struct simulation *sim, const struct pp_usag
 static enum pp_status run(struct simulation *sim, struct pp_err *err) {
     const struct pp_sched *s = sim->sched;
     PP_TRY(pp_stage_costs_init(&sim->costs, &sim->flags->costs, s, err));
-    PP_TRY(pp_eval_create(s, &sim->eval, &sim->deadlock, err));
+    enum pp_status status = pp_eval_create(s, &sim->eval, &sim->deadlock, err);
+    if (status != PP_OK) {
+        pp_err_place(err, sim->flags->csv, 0, 0);
+        return status;
+    }
     PP_TRY(pp_trace_init(&sim->trace, s, err));
     sim->busy_ns = malloc((size_t)s->rank_count * sizeof *sim->busy_ns);
     sim->peaks = malloc((size_t)s->rank_count * sizeof *sim->peaks);

@@ -20,6 +20,13 @@ static int64_t count_rows(const char *path, const char *sql) {
     return n;
 }
 
+static void change(const char *path, const char *sql) {
+    sqlite3 *db = NULL;
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
 /* A line of shell with the scratch folder as $D. */
 static struct ran run_in(const struct scratch *s, const char *line) {
     struct pp_text t = {0};
@@ -150,6 +157,30 @@ Test(plan, report_draws_and_export_hands_back) {
     remove_scratch(&s);
 }
 
+Test(plan, export_names_the_whole_id_and_refuses_changed_rows) {
+    struct scratch s = make_scratch();
+    struct ran r = run_in(&s, "\"$P\" " PLAN " --db p.db >/dev/null; "
+                              "id=$(sqlite3 p.db 'SELECT best_plan_id FROM runs'); "
+                              "\"$P\" export --db p.db --plan $(echo $id | head -c 9) "
+                              "--format nemo-cli --json | grep -c $id");
+    cr_assert_str_eq(text_of(&r.out), "1\n", "%s", text_of(&r.messages));
+    ran_free(&r);
+    static const char *const edits[] = {
+        "UPDATE runs SET settings = '[\"nonsense\"]'", "UPDATE runs SET settings = '7'",
+        "UPDATE runs SET settings = '[]'; UPDATE plan_rows SET overrides = '[5]'"};
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
+        char db[128];
+        snprintf(db, sizeof db, "%s/p.db", s.folder);
+        change(db, edits[i]);
+        expect_code(
+            &s,
+            "\"$P\" export --db p.db --plan $(sqlite3 p.db 'SELECT best_plan_id FROM runs') "
+            "--format nemo-yaml",
+            5, "cannot be read back");
+    }
+    remove_scratch(&s);
+}
+
 Test(plan, a_recipe_with_its_own_csv_runs_that_order) {
     struct scratch s = make_scratch();
     struct ran r = run_in(
@@ -190,6 +221,8 @@ static const struct {
     {PLAN " --set distributed.pipeline.pp_schedule=zero_bubble", "E_SCHEDULE",
      "InterleavedZeroBubble"},
     {PLAN " --set distributed.pipeline.layers_per_stage=62", "E_MULTI", "62"},
+    {PLAN " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=none", "E_NODIV",
+     "try --set distributed.pipeline.round_virtual_stages_to_pp_multiple=up"},
     {PLAN " --set distributed.pipeline.layers_per_stage=1000000000000", "E_RANGE",
      "layers_per_stage"},
     {PLAN " --set distributed.pipeline.round_virtual_stages_to_pp_multiple=nearest", "E_ROUND",

@@ -47,3 +47,49 @@ Test(report, pictures_name_the_recipe_as_it_is_and_the_best) {
     pp_text_free(&title);
     remove_scratch(&s);
 }
+
+Test(report, a_plan_is_drawn_once_with_the_run_it_belongs_to) {
+    struct scratch s = make_scratch();
+    struct pp_text args = {0};
+    pp_text_printf(&args, "plan " EXAMPLE " --gpus 256 --db %s/p.db", s.folder);
+    json_t *first = run_json(args.bytes, 0);
+    args.size = 0;
+    pp_text_printf(&args, "plan " EXAMPLE " --gpus 512 --db %s/p.db", s.folder);
+    json_decref(run_json(args.bytes, 0));
+    const char *best = string_of(first, "best");
+    args.size = 0;
+    pp_text_printf(&args, "report --db %s/p.db --out %s --plan %s --plan %.12s", s.folder, s.folder,
+                   best, best);
+    json_t *report = run_json(args.bytes, 0);
+    cr_assert_str_eq(string_of(report, "run_id"), string_of(first, "run_id"));
+    char path[128];
+    char *svg = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "%s/gantt.svg", s.folder);
+    cr_assert_eq(pp_read_file(path, 1 << 26, &svg, &size, NULL), PP_OK);
+    const char *title = strstr(svg, ">best: ");
+    cr_assert_not_null(title);
+    cr_assert_null(strstr(title + 1, ">best: "));
+    free(svg);
+    json_decref(first);
+    json_decref(report);
+    pp_text_free(&args);
+    remove_scratch(&s);
+}
+
+Test(report, without_costs_only_the_order_is_drawn_and_said_so) {
+    struct scratch s = make_scratch();
+    struct pp_text line = {0};
+    pp_text_printf(&line,
+                   "cd %s; \"$P\" plan " EXAMPLE " --gpus 256 --layers 43 --db p.db --set "
+                   "model.config.pretrained_model_name_or_path=nobody/knows >/dev/null && "
+                   "\"$P\" report --db p.db --out .",
+                   s.folder);
+    struct ran r = run_shell(line.bytes);
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    cr_assert_str_eq(text_of(&r.out), "./gantt.svg\n./gantt.png\n");
+    cr_assert(strstr(text_of(&r.messages), "E_NO_SHAPE") != NULL, "%s", text_of(&r.messages));
+    ran_free(&r);
+    pp_text_free(&line);
+    remove_scratch(&s);
+}

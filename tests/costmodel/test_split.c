@@ -232,10 +232,6 @@ Test(split, messages_state_what_was_found_and_needed) {
     req.round = PP_ROUND_NONE;
     cr_assert_eq(pp_split_stages(&req, &split, &err), PP_E_NODIV);
     cr_assert_str_eq(err.hint, "rounding up would make 4 stages, rounding down 0");
-    req.layers_per_stage = 7;
-    pp_split_stages(&req, &split, &err);
-    pp_split_advise(&req, &err);
-    cr_assert(strstr(err.hint, "these work: rounding down; or pp_size ") != NULL, "%s", err.hint);
 }
 
 Test(split, first_layer_is_the_sum_of_those_before) {

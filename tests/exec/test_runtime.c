@@ -100,6 +100,25 @@ Test(runtime, a_deadlock_is_reported_not_waited_for) {
     pp_sched_destroy(s);
 }
 
+/* A pair is entered as one, so a part that needs the other's effect on another rank never runs:
+ * what the evaluator calls a deadlock is one here, too. */
+Test(runtime, a_pair_waits_for_the_inputs_of_both_parts) {
+    struct pp_sched *s = parse("(0F0;0B0)OVERLAP_F_B\n1F0,1B0\n");
+    int64_t duration_ns[4] = {0};
+    struct pp_err err = {0};
+    struct pp_eval *e = NULL;
+    struct pp_spin spin;
+    struct pp_trace t;
+    cr_assert_eq(pp_eval_create(s, &e, NULL, &err), PP_E_DEADLOCK);
+    cr_assert_eq(pp_spin_init(&spin, s, duration_ns, &err), PP_OK);
+    cr_assert_eq(pp_trace_init(&t, s, &err), PP_OK);
+    cr_assert_eq(pp_exec_run(s, &pp_spin_ops, &spin, &t, &err), PP_E_DEADLOCK);
+    cr_assert_str_eq(err.message, "rank 0 waits in 0F0 for 1B0 of rank 1, which cannot run");
+    pp_trace_deinit(&t);
+    pp_spin_deinit(&spin);
+    pp_sched_destroy(s);
+}
+
 /* A backend of our own: time is a counter, and one action can be told to fail. */
 struct counted {
     int64_t now_ns;
