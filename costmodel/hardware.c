@@ -1,6 +1,7 @@
 #include "costmodel/hardware.h"
 
 #include "costmodel/embedded.h"
+#include "costmodel/value.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -71,6 +72,32 @@ static void store(struct pp_hardware *hw, const struct field *field, double valu
     }
 }
 
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text);
+    size_t m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* A quantity with its unit, such as 80GiB, 400Gb/s or 5us; what the key's name ends in says of
+ * what. */
+static bool read_quantity(const char *key, const struct pp_node *node, double *value_p) {
+    const char *text = pp_node_text(node);
+    int64_t value = 0;
+    enum pp_status status = PP_E_TYPE;
+    if (text == NULL) {
+        return false;
+    }
+    if (ends_with(key, "_bytes_per_s")) {
+        status = pp_parse_bandwidth(text, &value, NULL);
+    } else if (ends_with(key, "_bytes")) {
+        status = pp_parse_bytes(text, &value, NULL);
+    } else if (ends_with(key, "_ns")) {
+        status = pp_parse_duration_ns(text, &value, NULL);
+    }
+    *value_p = (double)value;
+    return status == PP_OK;
+}
+
 static enum pp_status read_field(const struct pp_doc *doc, const struct field *field,
                                  struct pp_hardware *hw, struct pp_err *err) {
     const struct pp_node *root = pp_doc_root(doc);
@@ -87,9 +114,11 @@ static enum pp_status read_field(const struct pp_doc *doc, const struct field *f
                             field->key);
     }
     double value;
-    if (!pp_node_get_float(node, &value)) {
-        return pp_node_fail(err, doc, node, PP_E_TYPE, "%s is %s, expected a number", field->key,
-                            pp_node_kind_name(pp_node_kind(node)));
+    if (!pp_node_get_float(node, &value) && !read_quantity(field->key, node, &value)) {
+        return pp_node_fail(
+            err, doc, node, PP_E_TYPE,
+            "%s is %s, expected a number, or a quantity such as 80GiB, 400Gb/s, 5us", field->key,
+            pp_node_kind_name(pp_node_kind(node)));
     }
     if (!(value >= field->low && value <= field->high)) {
         return pp_node_fail(err, doc, node, PP_E_RANGE, "%s is %g, expected %g to %g", field->key,

@@ -2,8 +2,9 @@
  * @file hardware.h
  * Machines as data: peak rates, memory, links, and the calibrated efficiencies a plan uses. Shipped
  * files live in costmodel/data/hardware, each number with its source; users bring their own file in
- * the same form: `key: {value: number, source: text}` or `key: number`. The peaks, memory, link and
- * count keys are needed; efficiencies have defaults (those of h100-sxm).
+ * the same form: `key: {value: number, source: text}` or `key: number`; a number of bytes, bytes
+ * a second or ns may have its unit instead: 80GiB, 400Gb/s, 5us. The peaks, memory, link and count
+ * keys are needed; efficiencies have defaults (those of h100-sxm).
  */
 #ifndef PP_COSTMODEL_HARDWARE_H
 #define PP_COSTMODEL_HARDWARE_H

@@ -60,6 +60,27 @@ Test(hardware, a_users_file_in_short_form) {
     cr_assert_eq(hw.launch_ns, 2500);
 }
 
+Test(hardware, quantities_may_have_units) {
+    static const char with_units[] = "bf16_flops_per_s: 1e14\n"
+                                     "memory_bytes: 80GiB\n"
+                                     "memory_bytes_per_s: {value: 2000GB/s, source: me}\n"
+                                     "sm_count: 100\n"
+                                     "intra_node_bytes_per_s: 450GB/s\n"
+                                     "inter_node_bytes_per_s: 400Gb/s\n"
+                                     "inter_node_latency_ns: 12us\n";
+    struct pp_hardware hw;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_hardware_parse("u", with_units, strlen(with_units), &hw, &err), PP_OK, "%s",
+                 err.message);
+    cr_assert_eq(hw.memory_bytes, (int64_t)80 << 30);
+    cr_assert_eq(hw.memory_bytes_per_s, 2000000000000);
+    cr_assert_eq(hw.intra_node.bytes_per_s, 450000000000);
+    cr_assert_eq(hw.inter_node.bytes_per_s, 50000000000);
+    cr_assert_eq(hw.inter_node.latency_ns, 12000);
+    cr_assert_eq(parse_with("launch_ns: 5GiB\n", &hw, &err), PP_E_TYPE);
+    cr_assert_eq(parse_with("gpus_per_node: 8us\n", &hw, &err), PP_E_TYPE);
+}
+
 Test(hardware, mistakes_are_named_and_placed) {
     struct pp_hardware hw = {.sm_count = 77};
     struct pp_err err = {0};
