@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the compact golden tables of tests/sim from the full ones (see README.md here).
+"""Writes the compact golden tables of tests/sim from the full ones (see tests/sim/README.md).
 
-    python3 tests/sim/make_golden.py <folder with torch/ and nemo/> tests/sim
+    python3 tests/tools/make_schedule_golden.py <folder with torch/ and nemo/> tests/sim
 """
 import csv, hashlib, os, sys
 
