@@ -14,6 +14,7 @@ enum {
     MAX_PLANS = 8,
     ALL_FILES = 6, /* gantt, memory, pareto, each as SVG and PNG */
     TITLE_BYTES = 192,
+    PATH_BYTES = 4096,
     MAX_DRAWN_ACTIONS =
         100000, /* of a plan: a whole step is drawn up to here, else its first flush */
 };
@@ -29,15 +30,28 @@ struct report {
     json_t *files;
 };
 
+/* Makes the folder and those above it that are missing. */
 static enum pp_status make_dir(const char *dir, struct pp_err *err) {
-    struct stat st;
-    if (mkdir(dir, 0777) == 0 || (errno == EEXIST && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))) {
-        return PP_OK;
+    char path[PATH_BYTES];
+    if (!pp_copy(path, sizeof path, dir)) {
+        return pp_fail(err, PP_E_IO, "--out is longer than %d bytes", PATH_BYTES - 1);
     }
-    enum pp_status status =
-        pp_fail(err, PP_E_IO, "cannot make the folder %s: %s", dir, strerror(errno));
-    pp_hint(err, "choose an --out folder whose parent exists and is writable");
-    return status;
+    for (char *at = path + 1; at[-1] != '\0'; at++) {
+        if (*at != '/' && *at != '\0') {
+            continue;
+        }
+        char end = *at;
+        struct stat st;
+        *at = '\0';
+        int why = mkdir(path, 0777) == 0 ? 0 : errno;
+        if (why != 0 && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))) {
+            pp_fail(err, PP_E_IO, "cannot make the folder %s: %s", path, strerror(why));
+            pp_hint(err, "choose an --out folder that can be made and written");
+            return PP_E_IO;
+        }
+        *at = end;
+    }
+    return PP_OK;
 }
 
 static int32_t flushes_to_draw(const struct pp_stored_plan *s) {
@@ -310,6 +324,6 @@ enum pp_status pp_cmd_report(struct pp_cli *cli, int argc, char **argv, struct p
         return PP_OK;
     }
     PP_TRY(pp_need_option(db != NULL, "--db", &usage, err));
-    PP_TRY(pp_need_option(dir != NULL, "--out", &usage, err));
+    PP_TRY(pp_need_option(dir != NULL && dir[0] != '\0', "--out", &usage, err));
     return report(cli, db, run_id, &ids, dir, err);
 }

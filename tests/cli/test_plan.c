@@ -124,8 +124,9 @@ Test(plan, the_same_command_twice_gives_the_same_bytes_and_stores_nothing_twice)
 
 Test(plan, report_draws_and_export_hands_back) {
     struct scratch s = make_scratch();
-    struct ran r = run_in(&s, "\"$P\" " PLAN " --db p.db >/dev/null && "
-                              "\"$P\" report --db p.db --out pictures");
+    struct ran r =
+        run_in(&s, "\"$P\" " PLAN " --db p.db >/dev/null && "
+                   "\"$P\" report --db p.db --out new/pictures/ && mv new/pictures pictures");
     cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
     static const char *const files[] = {"gantt.svg",  "gantt.png",  "memory.svg",
                                         "memory.png", "pareto.svg", "pareto.png"};
@@ -371,7 +372,9 @@ Test(plan, an_environment_that_lacks_something_is_exit_code_4) {
     struct scratch s = make_scratch();
     expect_code(&s, "\"$P\" " PLAN " --db p.db >/dev/null", 0, "");
     expect_code(&s, "PATH=/nowhere \"$P\" report --db p.db --out x", 4, "gnuplot");
-    expect_code(&s, "\"$P\" report --db p.db --out /proc/no/such", 4, "/proc/no/such");
+    expect_code(&s, "\"$P\" report --db p.db --out /proc/no/such", 4, "/proc/no");
+    expect_code(&s, "touch file; \"$P\" report --db p.db --out file/x", 4, "file");
+    expect_code(&s, "\"$P\" report --db p.db --out \"\"", 2, "--out");
     expect_code(&s, "\"$P\" " PLAN " >/dev/full", 4, "standard output");
     expect_code(&s, "\"$P\" " PLAN " --json >&-", 4, "E_IO");
     struct ran r = run_in(&s, "set -o pipefail 2>/dev/null; \"$P\" " PLAN " --json | head -c 10");
