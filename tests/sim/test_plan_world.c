@@ -78,3 +78,23 @@ Test(plan_world, a_recipe_without_a_pipeline_is_one_stage_and_one_microbatch) {
     pp_plan_set_destroy(set);
     bed_deinit(&b);
 }
+
+/* Without a pipeline, gradients wait unsharded only where several flushes make a step. */
+Test(plan_world, one_flush_without_a_pipeline_defers_no_gradient) {
+    static const char *const once[] = {"distributed.pp_size", "1",
+                                       "step_scheduler.global_batch_size", "1024", NULL};
+    static const char *const twice[] = {"distributed.pp_size", "1",
+                                        "step_scheduler.global_batch_size", "2048", NULL};
+    const char *const *settings[] = {once, twice};
+    int64_t grad_bytes[2];
+    for (int i = 0; i < 2; i++) {
+        struct bed b;
+        bed_init(&b, deepseek_recipe, settings[i]);
+        struct pp_plan_set *set = bed_search(&b);
+        cr_assert_eq(set->current->flush_count, i + 1);
+        grad_bytes[i] = set->current->stage_costs[0].grad_bytes;
+        pp_plan_set_destroy(set);
+        bed_deinit(&b);
+    }
+    cr_assert_lt(grad_bytes[0], grad_bytes[1] / 2);
+}
