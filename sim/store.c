@@ -111,7 +111,13 @@ static enum pp_status create_schema(const struct pp_store *store, struct pp_err 
     char stamp[96];
     snprintf(stamp, sizeof stamp, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
              APPLICATION_ID, SCHEMA_VERSION);
-    enum pp_status status = pp_store_exec(store, "BEGIN IMMEDIATE", err);
+    int64_t owner = 0;
+    PP_TRY(pp_store_exec(store, "BEGIN IMMEDIATE", err));
+    /* another process may have made the tables while this one waited for the lock */
+    enum pp_status status = read_int(store, "PRAGMA application_id", &owner, err);
+    if (status == PP_OK && owner == APPLICATION_ID) {
+        return pp_store_exec(store, "COMMIT", err);
+    }
     if (status == PP_OK) {
         status = pp_store_exec(store, pp_embedded_schema[0].text, err);
     }

@@ -368,6 +368,19 @@ Test(plan, a_plan_changed_from_outside_is_drawn_or_refused) {
     remove_scratch(&s);
 }
 
+/* Several plans at once, from the first one on: each is stored, none is refused. */
+Test(plan, processes_share_a_new_database) {
+    for (int round = 0; round < 4; round++) {
+        struct scratch s = make_scratch();
+        struct ran r = run_in(&s, "for g in 64 128 256 512; do \"$P\" plan " EXAMPLE " --gpus 256 "
+                                  "--set dataset.seq_len=$g --db p.db >/dev/null & done; wait; "
+                                  "sqlite3 p.db 'SELECT count(*) FROM runs'");
+        cr_assert_str_eq(text_of(&r.out), "4\n", "%s", text_of(&r.messages));
+        ran_free(&r);
+        remove_scratch(&s);
+    }
+}
+
 Test(plan, an_environment_that_lacks_something_is_exit_code_4) {
     struct scratch s = make_scratch();
     expect_code(&s, "\"$P\" " PLAN " --db p.db >/dev/null", 0, "");
