@@ -108,10 +108,12 @@ static enum pp_status write_current(FILE *out, const struct pp_plan_set *set, st
     if (p->has_costs) {
         char step[32];
         char flush[32];
-        fprintf(out, ", %lld flushes a step of %s", (long long)p->flush_count,
-                pp_text_duration(p->flush_ns, flush));
+        pp_text_duration(p->flush_ns, flush);
         if (p->step_ns > 0) {
-            fprintf(out, ", step %s", pp_text_duration(p->step_ns, step));
+            fprintf(out, ", %lld flush%s a step of %s, step %s", (long long)p->flush_count,
+                    p->flush_count == 1 ? "" : "es", flush, pp_text_duration(p->step_ns, step));
+        } else {
+            fprintf(out, ", one flush %s", flush);
         }
         fprintf(out, ", peak %.1f of %.1f GiB: %s\n", (double)p->max_peak_bytes / GIB,
                 (double)p->limit_bytes / GIB, p->fits ? "fits" : "does not fit");
@@ -159,7 +161,8 @@ static void add_row(struct pp_table *t, const struct pp_plan_set *set, int32_t i
         pp_table_cell(t, "-");
     }
     pp_table_cell(t, "%.1f", (double)p->max_peak_bytes / GIB);
-    pp_table_cell(t, "%s%s", p->fits ? "yes" : "no: ", p->why);
+    pp_table_cell(t, "%s%s%s", p->fits ? "yes" : "no: ", p->why,
+                  index == set->current_index ? " (as it is)" : "");
 }
 
 static enum pp_status end_rows(struct pp_table *t, FILE *out, struct pp_err *err) {
@@ -197,8 +200,8 @@ static enum pp_status write_ranked(FILE *out, const struct pp_plan_set *set, int
     if (set->best < 0) {
         return PP_OK;
     }
-    fprintf(out, "\nRanked: %d plan%s from %lld settings looked at\n", set->plan_count, set->plan_count == 1 ? "" : "s",
-            (long long)set->considered_count);
+    fprintf(out, "\nRanked: %d plan%s from %lld settings looked at\n", set->plan_count,
+            set->plan_count == 1 ? "" : "s", (long long)set->considered_count);
     begin_rows(&t);
     for (int32_t i = 0; i < set->plan_count && i < row_count && set->plans[i].fits; i++) {
         add_row(&t, set, i);
