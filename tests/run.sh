@@ -4,6 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash .ci/setup tests
-cmake --preset asan
+cmake --preset asan -DPP_BUILD_TESTS=ON
 cmake --build --preset asan
 ctest --preset asan -j"$(nproc)"
