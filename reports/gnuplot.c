@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -40,6 +41,26 @@ static enum pp_status fail_start(int error, struct pp_err *err) {
     return pp_fail(err, PP_E_ENV, "cannot start gnuplot: %s", strerror(error));
 }
 
+/* The environment without GNUTERM, which names a terminal that this gnuplot may not have and would
+ * then start with an error. Free with free(); NULL if out of memory. */
+static char **plain_environment(void) {
+    size_t count = 0;
+    while (environ[count] != NULL) {
+        count++;
+    }
+    char **plain = malloc((count + 1) * sizeof *plain);
+    size_t kept = 0;
+    for (size_t i = 0; plain != NULL && i < count; i++) {
+        if (strncmp(environ[i], "GNUTERM=", strlen("GNUTERM=")) != 0) {
+            plain[kept++] = environ[i];
+        }
+    }
+    if (plain != NULL) {
+        plain[kept] = NULL;
+    }
+    return plain;
+}
+
 static int spawn(struct child *child, int input) {
     char name[] = "gnuplot";
     char no_settings[] = "-d";
@@ -57,9 +78,13 @@ static int spawn(struct child *child, int input) {
         error =
             posix_spawn_file_actions_adddup2(&actions, fileno(child->complaints), STDERR_FILENO);
     }
+    char **environment = plain_environment();
     if (error == 0) {
-        error = posix_spawnp(&child->pid, name, &actions, NULL, argv, environ);
+        error = environment == NULL
+                    ? ENOMEM
+                    : posix_spawnp(&child->pid, name, &actions, NULL, argv, environment);
     }
+    free(environment);
     posix_spawn_file_actions_destroy(&actions);
     return error;
 }

@@ -93,3 +93,21 @@ Test(report, without_costs_only_the_order_is_drawn_and_said_so) {
     pp_text_free(&line);
     remove_scratch(&s);
 }
+
+/* A user's own gnuplot settings change nothing. */
+Test(report, pictures_do_not_depend_on_the_users_gnuplot) {
+    struct scratch s = make_scratch();
+    struct pp_text line = {0};
+    pp_text_printf(&line,
+                   "cd %s; \"$P\" plan " EXAMPLE " --gpus 256 --db p.db >/dev/null && "
+                   "\"$P\" report --db p.db --out a >/dev/null; mkdir home; "
+                   "printf 'set grid lw 9\nset title \"mine\"\n' >home/.gnuplot; "
+                   "HOME=$PWD/home GNUTERM=x11 LC_ALL=de_DE.UTF-8 \"$P\" report --db p.db --out b "
+                   ">/dev/null; diff -r a b && ls b | wc -l",
+                   s.folder);
+    struct ran r = run_shell(line.bytes);
+    cr_assert_str_eq(text_of(&r.out), "6\n", "%s", text_of(&r.messages));
+    ran_free(&r);
+    pp_text_free(&line);
+    remove_scratch(&s);
+}
