@@ -256,7 +256,7 @@ static enum pp_status search_sizes(const struct pp_plan_request *req, struct pp_
                                    struct pp_err *err) {
     const struct pp_recipe *r = req->recipe;
     int64_t ranks = req->gpu_count / ((int64_t)r->tp_size * r->cp_size);
-    for (int32_t pp = 2; pp <= ranks && pp <= req->model->layer_count; pp++) {
+    for (int32_t pp = 1; pp <= ranks && pp <= req->model->layer_count; pp++) {
         struct pp_plan_world world;
         if ((pp != r->pp_size && !req->search_pp) || ranks % pp != 0 ||
             pp_plan_world_init(req, pp, &world, NULL) != PP_OK) {
@@ -267,15 +267,14 @@ static enum pp_status search_sizes(const struct pp_plan_request *req, struct pp_
     return PP_OK;
 }
 
-/* The recipe as it is joins the rows where no candidate is the same: its own order or module lists,
- * or no pipeline at all. */
+/* The recipe as it is joins the rows where no candidate is the same: with an order or module lists
+ * of its own. */
 static enum pp_status add_current_row(const struct pp_plan_world *world, struct pp_plan_sink *sink,
                                       struct pp_err *err) {
     struct pp_plan row = {0};
     struct pp_err own = {0};
     enum pp_status status = build_recipe(world, &row, &own, err);
-    if (status == PP_OK && own.status == PP_OK &&
-        (row.config.uses_csv || row.config.uses_fqns || row.config.schedule == NULL)) {
+    if (status == PP_OK && own.status == PP_OK && (row.config.uses_csv || row.config.uses_fqns)) {
         status = pp_plan_sink_add(sink, &row, err);
         if (status == PP_OK) {
             return PP_OK;

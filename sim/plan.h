@@ -4,11 +4,11 @@
  * change of its pipeline out, evaluated and ranked.
  *
  * Candidates: schedule x layers_per_stage x rounding x microbatch size x local batch (hence number
- * of flushes) at a constant global batch; pp_size too if asked. Legal means what Automodel accepts
- * in recipes: local_batch // microbatch >= pp, the schedule's microbatch rule, the split's rules, a
- * placement it builds right (not DualPipeV, which it places in a loop). Settings that lead to the
- * same stages are one candidate, named by the settings nearest to the recipe's own.
- * Ranked by step time among those that fit.
+ * of flushes) at a constant global batch; pp_size too if asked, 1 (no pipeline) included. Legal
+ * means what Automodel accepts in recipes: local_batch // microbatch >= pp, the schedule's
+ * microbatch rule, the split's rules, a placement it builds right (not DualPipeV, which it places
+ * in a loop). Settings that lead to the same stages are one candidate, named by the settings
+ * nearest to the recipe's own. Ranked by step time among those that fit.
  *
  * Life cycle: pp_plan_search fills a set, pp_plan_set_destroy frees it. Requests are read only.
  */

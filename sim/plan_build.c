@@ -334,12 +334,11 @@ enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_
     return check_flushes(world, plan, err);
 }
 
-/* Without a pipeline and with one flush a step the last microbatch is the first: gradients are reduced
- * as they arise, deferred or not. */
-static bool defers_grad_sync(const struct pp_plan_world *world) {
-    const struct pp_recipe *r = world->req->recipe;
-    return r->defer_fsdp_grad_sync &&
-           (world->pp_size > 1 || world->sequences != r->local_batch_size);
+/* Without a pipeline and with one flush a step the last microbatch is the first: gradients are
+ * reduced as they arise, deferred or not. */
+static bool defers_grad_sync(const struct pp_plan_world *world, int32_t microbatch_size) {
+    return world->req->recipe->defer_fsdp_grad_sync &&
+           (world->pp_size > 1 || world->sequences != microbatch_size);
 }
 
 struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size) {
@@ -361,7 +360,7 @@ struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microba
         /* FSDP2 keeps a stage's parameters gathered under a pipeline, and reshards without one */
         .reshard_after_forward =
             r->has_reshard_after_forward ? r->reshard_after_forward : world->pp_size == 1,
-        .defer_grad_sync = defers_grad_sync(world),
+        .defer_grad_sync = defers_grad_sync(world, microbatch_size),
         .fused_cross_entropy = r->fused_cross_entropy,
         .peft = r->peft,
         .peft_dim = r->peft_dim,

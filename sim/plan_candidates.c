@@ -154,7 +154,7 @@ static enum pp_status try_structure(struct walk *w, const struct pp_schedule_inf
             continue;
         }
         struct pp_plan_config config = {
-            .schedule = info,
+            .schedule = gen->rank_count == 1 ? NULL : info,
             .pp_size = gen->rank_count,
             .has_layers_per_stage = option->has_layers_per_stage,
             .layers_per_stage = option->layers_per_stage,
@@ -190,6 +190,24 @@ static enum pp_status try_schedule(struct walk *w, const struct pp_schedule_info
     return PP_OK;
 }
 
+/* One rank is no pipeline: one stage, and the local batch as one microbatch. */
+static enum pp_status try_without_pipeline(struct walk *w, struct pp_err *err) {
+    const struct pp_schedule_info *any = NULL;
+    const struct pp_gen_config gen = {1, 1, 1};
+    const struct split_option none = {.round = PP_ROUND_NONE};
+    PP_TRY(pp_schedule_find("GPipe", &any, err));
+    return try_structure(w, any, &gen, &none, err);
+}
+
+static enum pp_status try_schedules(struct walk *w, struct pp_err *err) {
+    find_options(w, PP_KIND_SINGLE);
+    find_options(w, PP_KIND_MULTI);
+    for (int32_t i = 0; i < pp_schedule_count(); i++) {
+        PP_TRY(try_schedule(w, pp_schedule_at(i), err));
+    }
+    return PP_OK;
+}
+
 static void free_walk(struct walk *w) {
     for (int64_t i = 0; w->tables != NULL && i <= w->max_microbatch_size; i++) {
         pp_cost_table_destroy(w->tables[i]);
@@ -214,11 +232,7 @@ enum pp_status pp_plan_candidates(const struct pp_plan_world *world, struct pp_p
         status = pp_fail(err, PP_E_NOMEM, "out of memory for the candidates");
     }
     if (status == PP_OK) {
-        find_options(&w, PP_KIND_SINGLE);
-        find_options(&w, PP_KIND_MULTI);
-    }
-    for (int32_t i = 0; status == PP_OK && i < pp_schedule_count(); i++) {
-        status = try_schedule(&w, pp_schedule_at(i), err);
+        status = world->pp_size == 1 ? try_without_pipeline(&w, err) : try_schedules(&w, err);
     }
     free_walk(&w);
     return status;

@@ -238,6 +238,29 @@ Test(plan, the_recipe_as_it_is_is_one_of_the_rows) {
     }
 }
 
+/* The answer may be that no pipeline is needed: each local batch that divides is one row. */
+Test(plan, searching_pp_offers_no_pipeline_too) {
+    struct bed b;
+    bed_init(&b, deepseek_recipe, NULL);
+    b.request.search_pp = true;
+    struct pp_plan_set *set = bed_search(&b);
+    int32_t rows = 0;
+    for (int32_t i = 0; i < set->plan_count; i++) {
+        const struct pp_plan *p = &set->plans[i];
+        if (p->config.pp_size == 1) {
+            rows++;
+            cr_assert_null(p->config.schedule);
+            cr_assert_eq(p->microbatch_count, 1);
+            cr_assert_eq(p->config.microbatch_size, p->config.local_batch_size);
+            cr_assert_eq(p->flush_count * p->config.local_batch_size * p->dp_size, 512);
+            cr_assert_float_eq(p->bubble_ratio, 0, 1e-12);
+        }
+    }
+    cr_assert_eq(rows, 2); /* 512 sequences over 256 GPUs: a local batch of 1 or 2 */
+    pp_plan_set_destroy(set);
+    bed_deinit(&b);
+}
+
 Test(plan, a_stop_request_ends_the_search) {
     volatile sig_atomic_t stop = 1;
     struct bed b;
