@@ -117,6 +117,16 @@ static enum pp_status plan(struct pp_cli *cli, const struct pp_plan_flags *flags
     return status;
 }
 
+/* Nothing could be planned: the document has the members of any other, with the error in its place.
+ */
+static enum pp_status answer_failure(struct pp_cli *cli, struct pp_err *err) {
+    json_t *document = pp_json_document("plan");
+    json_object_set_new(document, "current", json_pack("{s:o}", "error", pp_json_error(err)));
+    json_object_set_new(document, "plans", json_array());
+    json_object_set_new(document, "error", pp_json_error(err));
+    return pp_cli_answer(cli, document, err);
+}
+
 enum pp_status pp_cmd_plan(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
     struct pp_plan_flags flags = {.hardware = "h100-sxm"};
     struct pp_option_list settings = {.count = 0};
@@ -158,5 +168,7 @@ enum pp_status pp_cmd_plan(struct pp_cli *cli, int argc, char **argv, struct pp_
     flags.layers = (int32_t)layers;
     flags.settings = settings.items;
     flags.setting_count = settings.count;
-    return plan(cli, &flags, db, (int32_t)rows, err);
+    enum pp_status status = plan(cli, &flags, db, (int32_t)rows, err);
+    bool unsaid = err->status != PP_OK && err->status != PP_E_IO; /* nothing was written yet */
+    return cli->json && unsaid ? answer_failure(cli, err) : status;
 }

@@ -236,7 +236,6 @@ static const struct {
     {PLAN " --hardware h1000", "E_HARDWARE", "h100-sxm"},
     {PLAN " --model /no/such/config.json", "E_FILE", "config.json"},
     {"plan " EXAMPLE " --gpus 7", "E_WORLD", "--gpus"},
-    {PLAN " --layers 0", "E_RANGE", "--layers"},
     {PLAN " --set model.config.num_hidden_layers=0", "E_RANGE", "1 to 100000"},
     {PLAN " --set model.config.num_hidden_layers=5000000000", "E_RANGE", "1 to 100000"},
     {PLAN " --set model.config.num_hidden_layers=few", "E_TYPE", "num_hidden_layers"},
@@ -248,6 +247,9 @@ Test(plan, bad_input_gets_one_clear_line_and_exit_code_3) {
         json_t *error = json_object_get(document, "error");
         struct pp_text all = {0};
         cr_assert_not_null(error, "%s", bad[i].args);
+        cr_assert(json_equal(error, json_object_get(json_object_get(document, "current"), "error")),
+                  "%s", bad[i].args);
+        cr_assert(json_is_array(json_object_get(document, "plans")));
         cr_assert(strncmp(string_of(error, "code"), bad[i].code, strlen(bad[i].code)) == 0,
                   "%s: %s %s", bad[i].args, string_of(error, "code"), string_of(error, "message"));
         pp_text_printf(&all, "%s; %s", string_of(error, "message"), string_of(error, "hint"));
@@ -256,6 +258,11 @@ Test(plan, bad_input_gets_one_clear_line_and_exit_code_3) {
         pp_text_free(&all);
         json_decref(document);
     }
+}
+
+Test(plan, a_flag_out_of_range_is_exit_code_3) {
+    expect_error(PLAN " --layers 0", 3, "E_RANGE", "--layers");
+    expect_error(PLAN " --gpus 0", 3, "E_RANGE", "--gpus");
 }
 
 Test(plan, mistakes_in_a_file_carry_line_and_column) {
