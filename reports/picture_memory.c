@@ -11,7 +11,7 @@ enum {
     PLOT_HEIGHT = 300,
     HEADING_SPACE = 40,
     GAP = 24,
-    AXIS_SPACE = 36,
+    AXIS_SPACE = 52,
 };
 
 /* Up to this many ranks have a key entry each; more are told apart by a colour bar. */

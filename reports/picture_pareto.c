@@ -6,11 +6,11 @@
 
 /* Layout in pixels. */
 enum {
-    LEFT = 80,
+    LEFT = 92,
     RIGHT = 220,
     TOP = 44,
-    BOTTOM = 60,
-    HEIGHT = 720,
+    BOTTOM = 76,
+    HEIGHT = 736,
 };
 
 /* Points that fall into the same cell of this grid, schedule and fit cannot be told apart. */
