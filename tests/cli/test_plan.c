@@ -375,6 +375,27 @@ Test(plan, a_plan_changed_from_outside_is_drawn_or_refused) {
     remove_scratch(&s);
 }
 
+/* Permissions do not bind root, so root runs this as nobody, from a copy that nobody can read. */
+Test(plan, a_read_only_database_is_refused_for_writing_and_read_for_reports) {
+    struct scratch s = make_scratch();
+    struct ran r = run_in(&s, "mkdir db out && cp \"$P\" program && cp " EXAMPLE " r.yaml && "
+                              "./program plan r.yaml --gpus 256 --db db/p.db >/dev/null && "
+                              "chmod 755 . program && chmod 444 db/p.db && chmod 555 db && "
+                              "chmod 777 out && sha256sum db/p.db >before");
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    ran_free(&r);
+    static const char nobody[] =
+        "as=; [ $(id -u) -ne 0 ] || as='setpriv --reuid=65534 --clear-groups'; $as ./program ";
+    char line[512];
+    snprintf(line, sizeof line, "%splan r.yaml --gpus 512 --db db/p.db >/dev/null", nobody);
+    expect_code(&s, line, 5, "writable");
+    snprintf(line, sizeof line, "%sreport --db db/p.db --out out >/dev/null", nobody);
+    expect_code(&s, line, 0, "");
+    expect_code(&s, "sha256sum -c --quiet before && ls out/pareto.png >/dev/null && chmod 755 db",
+                0, "");
+    remove_scratch(&s);
+}
+
 /* Several plans at once, from the first one on: each is stored, none is refused. */
 Test(plan, processes_share_a_new_database) {
     for (int round = 0; round < 4; round++) {
