@@ -64,7 +64,8 @@ static void add_figures(json_t *o, const struct pp_plan *plan) {
     json_object_set_new(o, "why", json_string(plan->why));
 }
 
-json_t *pp_json_plan(const struct pp_recipe *recipe, const struct pp_plan *plan) {
+/* One plan: what it does and the overrides that produce it. Unknown figures are null. */
+static json_t *plan_json(const struct pp_recipe *recipe, const struct pp_plan *plan) {
     json_t *o = json_object();
     json_t *overrides = json_array();
     add_choices(o, plan);
@@ -96,7 +97,7 @@ static json_t *id_at(const struct pp_plan_set *set, int32_t index) {
 
 void pp_json_plan_set(json_t *document, const struct pp_recipe *recipe,
                       const struct pp_plan_set *set) {
-    json_t *current = pp_json_plan(recipe, set->current);
+    json_t *current = plan_json(recipe, set->current);
     json_object_set_new(current, "error",
                         set->current_error.status == PP_OK ? json_null()
                                                            : pp_json_error(&set->current_error));
@@ -108,7 +109,7 @@ void pp_json_plan_set(json_t *document, const struct pp_recipe *recipe,
     json_object_set_new(document, "lints", lints_json(set->lints, set->lint_count));
     json_t *plans = json_array();
     for (int32_t i = 0; i < set->plan_count; i++) {
-        json_array_append_new(plans, pp_json_plan(recipe, &set->plans[i]));
+        json_array_append_new(plans, plan_json(recipe, &set->plans[i]));
     }
     json_object_set_new(document, "plans", plans);
 }

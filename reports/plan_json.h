@@ -8,9 +8,6 @@
 #include "reports/json.h"
 #include "sim/plan.h"
 
-/** One plan: what it does and the overrides that produce it. Unknown figures are null. */
-json_t *pp_json_plan(const struct pp_recipe *recipe, const struct pp_plan *plan);
-
 /** Adds `current`, `plans`, the picks by plan id, and `lints` to a document. */
 void pp_json_plan_set(json_t *document, const struct pp_recipe *recipe,
                       const struct pp_plan_set *set);

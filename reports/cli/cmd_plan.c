@@ -15,9 +15,10 @@ static json_t *document_of(const struct pp_plan_inputs *in, const struct pp_plan
     json_object_set_new(document, "gpus", json_integer(in->stored.gpu_count));
     json_object_set_new(document, "gpus_given", json_boolean(in->gpus_given));
     json_object_set_new(document, "model",
-                        json_pack("{s:s, s:s?, s:i, s:b}", "name", in->stored.model_name, "family",
-                                  in->model.family, "layers", (int)in->model.layer_count,
-                                  "shape_known", in->model.hidden > 0));
+                        json_pack("{s:o, s:s?, s:i, s:b}", "name",
+                                  pp_json_text(in->stored.model_name), "family", in->model.family,
+                                  "layers", (int)in->model.layer_count, "shape_known",
+                                  in->model.hidden > 0));
     pp_json_plan_set(document, in->recipe, set);
     return document;
 }
@@ -44,15 +45,12 @@ static void say_nothing_fits(const struct pp_plan_inputs *in, const struct pp_pl
 
 /* What the exit code should say. The recipe as it is may be illegal in itself: that is an input
  * error even though legal changes are listed. A batch that only does not divide over the GPUs we
- * assumed is not the recipe's fault, as long as a legal change mends it or there is no pipeline. */
+ * assumed is not the recipe's fault, as long as a legal change mends it. */
 static void judge(const struct pp_plan_inputs *in, const struct pp_plan_set *set,
                   struct pp_err *err) {
     enum pp_status own = set->current_error.status;
     bool assumed = own == PP_E_BATCH && !in->gpus_given && set->current->microbatch_count > 0 &&
-                   (set->plan_count > 0 || set->current->config.schedule == NULL);
-    if (assumed && set->plan_count == 0) {
-        return; /* said of the recipe as it is, and nothing else was asked */
-    }
+                   set->plan_count > 0;
     if (own != PP_OK && own != PP_E_NO_SHAPE && !assumed) {
         *err = set->current_error;
     } else if (set->best < 0 && own != PP_E_NO_SHAPE) {
