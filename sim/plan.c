@@ -1,31 +1,10 @@
 #include "sim/plan.h"
 
-#include "costmodel/utf8.h"
 #include "sim/plan_candidates.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum pp_status pp_plan_lint(struct pp_plan_set *set, enum pp_lint_level level, const char *code,
-                            const char *key, struct pp_err *err, const char *format, ...) {
-    struct pp_lint *lints = realloc(set->lints, ((size_t)set->lint_count + 1) * sizeof *set->lints);
-    if (lints == NULL) {
-        return pp_fail(err, PP_E_NOMEM, "out of memory for a remark");
-    }
-    set->lints = lints;
-    struct pp_lint *lint = &lints[set->lint_count];
-    *lint = (struct pp_lint){.level = level, .code = code};
-    pp_copy(lint->key, sizeof lint->key, key);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(lint->message, sizeof lint->message, format, args);
-    va_end(args);
-    pp_utf8_make_line(lint->message);
-    set->lint_count++;
-    return PP_OK;
-}
 
 enum pp_status pp_plan_sink_add(struct pp_plan_sink *sink, const struct pp_plan *plan,
                                 struct pp_err *err) {
@@ -133,125 +112,6 @@ static enum pp_status note_unknown_shape(const struct pp_plan_request *req, stru
     return PP_OK;
 }
 
-static int compare_i64(int64_t a, int64_t b) {
-    return (a > b) - (a < b);
-}
-
-/* Those that fit by step time, then the rest by how much they need; every tie broken by choices, so
- * that the order is total. */
-static int compare_plans(const void *pa, const void *pb) {
-    const struct pp_plan *a = pa;
-    const struct pp_plan *b = pb;
-    const int64_t keys[][2] = {
-        {!a->fits, !b->fits},
-        {a->fits ? a->step_ns : a->max_peak_bytes, b->fits ? b->step_ns : b->max_peak_bytes},
-        {a->fits ? a->max_peak_bytes : a->step_ns, b->fits ? b->max_peak_bytes : b->step_ns},
-        {a->flush_ns, b->flush_ns},
-        {a->stage_count, b->stage_count},
-        {a->config.pp_size, b->config.pp_size},
-        {a->config.local_batch_size, b->config.local_batch_size},
-        {a->config.microbatch_size, b->config.microbatch_size},
-    };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        int order = compare_i64(keys[i][0], keys[i][1]);
-        if (order != 0) {
-            return order;
-        }
-    }
-    return strcmp(a->id, b->id);
-}
-
-static bool same_choices(const struct pp_plan *a, const struct pp_plan *b) {
-    return a->config.schedule == b->config.schedule && a->config.pp_size == b->config.pp_size &&
-           a->stage_count == b->stage_count &&
-           a->config.microbatch_size == b->config.microbatch_size &&
-           a->config.local_batch_size == b->config.local_batch_size &&
-           a->config.uses_csv == b->config.uses_csv && a->config.uses_fqns == b->config.uses_fqns;
-}
-
-static int32_t find_choices(const struct pp_plan_set *set, const struct pp_plan *like) {
-    for (int32_t i = 0; i < set->plan_count; i++) {
-        if (same_choices(&set->plans[i], like)) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-/* The recipe with the other rounding: its stage count, then the candidate that has it. */
-static int32_t find_other_round(const struct pp_plan_request *req, const struct pp_plan_set *set) {
-    const struct pp_plan *current = set->current;
-    const struct pp_plan_config *c = &current->config;
-    if (c->schedule == NULL || !c->has_layers_per_stage || c->uses_csv || c->uses_fqns) {
-        return -1;
-    }
-    struct pp_split_request split_req = {
-        .layer_count = req->model->layer_count,
-        .pp_size = c->pp_size,
-        .layers_per_stage = c->layers_per_stage,
-        .has_layers_per_stage = true,
-        .round = c->round == PP_ROUND_DOWN ? PP_ROUND_UP : PP_ROUND_DOWN,
-        .kind = c->schedule->kind,
-    };
-    struct pp_split split = {0};
-    if (pp_split_stages(&split_req, &split, NULL) != PP_OK) {
-        return -1;
-    }
-    struct pp_plan like = *current;
-    like.stage_count = split.stage_count;
-    return find_choices(set, &like);
-}
-
-static void pick(const struct pp_plan_request *req, struct pp_plan_set *set) {
-    if (set->plan_count > 0) { /* qsort takes no NULL */
-        qsort(set->plans, (size_t)set->plan_count, sizeof *set->plans, compare_plans);
-    }
-    set->best = set->plan_count > 0 && set->plans[0].fits ? 0 : -1;
-    set->best_same_memory = -1;
-    for (int32_t i = 0; i < set->plan_count && set->current->has_costs; i++) {
-        if (set->plans[i].fits && set->plans[i].max_peak_bytes <= set->current->max_peak_bytes) {
-            set->best_same_memory = i;
-            break;
-        }
-    }
-    set->current_index = find_choices(set, set->current);
-    set->other_round = find_other_round(req, set);
-}
-
-static enum pp_status add_lints(const struct pp_plan_request *req, struct pp_plan_set *set,
-                                struct pp_err *err) {
-    const struct pp_recipe *r = req->recipe;
-    const struct pp_plan *current = set->current;
-    if (pp_recipe_seq_len(r) == 0) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_WARNING, "W_SEQ_LEN_ASSUMED", "dataset.seq_len", err,
-                            "the recipe does not say how long its sequences are: %d tokens "
-                            "assumed; --set dataset.seq_len=N gives the real length",
-                            PP_PLAN_ASSUMED_SEQ_LEN));
-    }
-    if (r->pipeline.scale_grads_in_schedule && current->flush_count > 1) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_ERROR, "W_SCALE_GRADS_FLUSHES",
-                            "distributed.pipeline.scale_grads_in_schedule", err,
-                            "a step has %lld flushes, and each divides all gradients gathered so "
-                            "far again: the gradients are wrong",
-                            (long long)current->flush_count));
-    }
-    if (req->model->tied && r->pp_size > 1) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_WARNING, "W_TIED", "model", err,
-                            "input and output embeddings of %s are one matrix: the first and the "
-                            "last stage both need it, and Automodel refuses such models",
-                            req->model->id));
-    }
-    if (current->config.has_layers_per_stage && current->layer_counts != NULL &&
-        current->layer_counts[0] > current->config.layers_per_stage) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_INFO, "W_LAYERS_PER_STAGE",
-                            "distributed.pipeline.layers_per_stage", err,
-                            "layers_per_stage %d only sets the number of stages: the largest stage "
-                            "holds %d layers",
-                            current->config.layers_per_stage, current->layer_counts[0]));
-    }
-    return PP_OK;
-}
-
 static enum pp_status search_sizes(const struct pp_plan_request *req, struct pp_plan_sink *sink,
                                    struct pp_err *err) {
     const struct pp_recipe *r = req->recipe;
@@ -269,18 +129,22 @@ static enum pp_status search_sizes(const struct pp_plan_request *req, struct pp_
 
 /* The recipe as it is joins the rows where no candidate is the same: with an order or module lists
  * of its own. */
-static enum pp_status add_current_row(const struct pp_plan_world *world, struct pp_plan_sink *sink,
+static enum pp_status add_current_row(const struct pp_plan_world *world,
+                                      const struct pp_plan_set *set, struct pp_plan_sink *sink,
                                       struct pp_err *err) {
+    const struct pp_plan_config *c = &set->current->config;
     struct pp_plan row = {0};
     struct pp_err own = {0};
-    enum pp_status status = build_recipe(world, &row, &own, err);
-    if (status == PP_OK && own.status == PP_OK && (row.config.uses_csv || row.config.uses_fqns)) {
-        status = pp_plan_sink_add(sink, &row, err);
-        if (status == PP_OK) {
-            return PP_OK;
-        }
+    if (set->current_error.status != PP_OK || (!c->uses_csv && !c->uses_fqns)) {
+        return PP_OK;
     }
-    pp_plan_deinit(&row);
+    enum pp_status status = build_recipe(world, &row, &own, err);
+    if (status == PP_OK) {
+        status = pp_plan_sink_add(sink, &row, err); /* takes the row */
+    }
+    if (status != PP_OK) {
+        pp_plan_deinit(&row);
+    }
     return status;
 }
 
@@ -295,7 +159,7 @@ static enum pp_status fill_set(const struct pp_plan_request *req, struct pp_plan
     if (req->model->hidden > 0) {
         status = search_sizes(req, &sink, err);
         if (status == PP_OK) {
-            status = add_current_row(&world, &sink, err);
+            status = add_current_row(&world, set, &sink, err);
         }
     }
     set->plans = sink.plans;
@@ -306,8 +170,8 @@ static enum pp_status fill_set(const struct pp_plan_request *req, struct pp_plan
         name_plan(req->run_id, &set->plans[i]);
     }
     name_plan(req->run_id, set->current);
-    pick(req, set);
-    return add_lints(req, set, err);
+    pp_plan_rank(req, set);
+    return pp_plan_add_lints(req, set, err);
 }
 
 enum pp_status pp_plan_search(const struct pp_plan_request *req, struct pp_plan_set **set_p,

@@ -10,6 +10,7 @@ struct pp_plan_world {
     const struct pp_plan_request *req;
     int32_t pp_size;
     int64_t dp_size;
+    int64_t global_batch; /* of a step; one flush of every replica where the recipe gives none */
     int64_t sequences; /* per data-parallel rank and step; 0 if the global batch does not divide */
     int64_t seq_len;
 };
@@ -17,9 +18,6 @@ struct pp_plan_world {
 /** @return PP_OK, PP_E_WORLD. A global batch that does not divide leaves `sequences` 0. */
 enum pp_status pp_plan_world_init(const struct pp_plan_request *req, int32_t pp_size,
                                   struct pp_plan_world *world_p, struct pp_err *err);
-
-/** Global batch of a step: the recipe's, or one flush of every replica where it is not given. */
-int64_t pp_plan_global_batch(const struct pp_recipe *recipe, int64_t dp_size);
 
 /** The recipe's own choices. @return PP_OK, PP_E_SCHEDULE */
 enum pp_status pp_plan_config_of_recipe(const struct pp_recipe *recipe,
@@ -32,6 +30,10 @@ enum pp_status pp_plan_build_split(const struct pp_plan_world *world, struct pp_
 /** Microbatches and flushes. @return PP_OK, PP_E_BATCH, PP_E_PIPELINE, PP_E_MICROBATCH */
 enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_plan *plan,
                                    struct pp_err *err);
+
+/** What a configuration asks of the split, placed in a loop. */
+struct pp_split_request pp_plan_split_request(const struct pp_plan_request *req,
+                                              const struct pp_plan_config *config);
 
 /** What evaluating plans that share one schedule needs, reused for every cost set. */
 struct pp_plan_bench {
@@ -53,6 +55,13 @@ enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
 
 /** Training configuration of a world and microbatch size, for the cost model. */
 struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size);
+
+/** Sorts the plans and finds the picks: best, best at no more memory, the other rounding. */
+void pp_plan_rank(const struct pp_plan_request *req, struct pp_plan_set *set);
+
+/** The planner's own remarks on the recipe as it is. @return PP_OK, PP_E_NOMEM */
+enum pp_status pp_plan_add_lints(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                 struct pp_err *err);
 
 /** Adds a lint to the set. @return PP_OK, PP_E_NOMEM */
 enum pp_status pp_plan_lint(struct pp_plan_set *set, enum pp_lint_level level, const char *code,

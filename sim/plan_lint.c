@@ -1,0 +1,61 @@
+/* Remarks that need the model or the world: the recipe's own are in costmodel/recipe_lint.c. */
+#include "sim/plan_priv.h"
+
+#include "costmodel/utf8.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum pp_status pp_plan_lint(struct pp_plan_set *set, enum pp_lint_level level, const char *code,
+                            const char *key, struct pp_err *err, const char *format, ...) {
+    struct pp_lint *lints = realloc(set->lints, ((size_t)set->lint_count + 1) * sizeof *set->lints);
+    if (lints == NULL) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for a remark");
+    }
+    set->lints = lints;
+    struct pp_lint *lint = &lints[set->lint_count];
+    *lint = (struct pp_lint){.level = level, .code = code};
+    pp_copy(lint->key, sizeof lint->key, key);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(lint->message, sizeof lint->message, format, args);
+    va_end(args);
+    pp_utf8_make_line(lint->message);
+    set->lint_count++;
+    return PP_OK;
+}
+
+enum pp_status pp_plan_add_lints(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                 struct pp_err *err) {
+    const struct pp_recipe *r = req->recipe;
+    const struct pp_plan *current = set->current;
+    if (pp_recipe_seq_len(r) == 0) {
+        PP_TRY(pp_plan_lint(set, PP_LINT_WARNING, "W_SEQ_LEN_ASSUMED", "dataset.seq_len", err,
+                            "the recipe does not say how long its sequences are: %d tokens "
+                            "assumed; --set dataset.seq_len=N gives the real length",
+                            PP_PLAN_ASSUMED_SEQ_LEN));
+    }
+    if (r->pipeline.scale_grads_in_schedule && current->flush_count > 1) {
+        PP_TRY(pp_plan_lint(set, PP_LINT_ERROR, "W_SCALE_GRADS_FLUSHES",
+                            "distributed.pipeline.scale_grads_in_schedule", err,
+                            "a step has %lld flushes, and each divides all gradients gathered so "
+                            "far again: the gradients are wrong",
+                            (long long)current->flush_count));
+    }
+    if (req->model->tied && r->pp_size > 1) {
+        PP_TRY(pp_plan_lint(set, PP_LINT_WARNING, "W_TIED", "model", err,
+                            "input and output embeddings of %s are one matrix: the first and the "
+                            "last stage both need it, and Automodel refuses such models",
+                            req->model->id));
+    }
+    if (current->config.has_layers_per_stage && current->layer_counts != NULL &&
+        current->layer_counts[0] > current->config.layers_per_stage) {
+        PP_TRY(pp_plan_lint(set, PP_LINT_INFO, "W_LAYERS_PER_STAGE",
+                            "distributed.pipeline.layers_per_stage", err,
+                            "layers_per_stage %d only sets the number of stages: the largest stage "
+                            "holds %d layers",
+                            current->config.layers_per_stage, current->layer_counts[0]));
+    }
+    return PP_OK;
+}
