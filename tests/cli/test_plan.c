@@ -260,6 +260,27 @@ Test(plan, bad_input_gets_one_clear_line_and_exit_code_3) {
     }
 }
 
+/* A batch that does not divide over GPUs that we assumed is no fault of the recipe, if a change
+ * mends it; over GPUs that the user named it is. */
+Test(plan, a_batch_is_judged_by_who_named_the_gpus) {
+    static const struct {
+        const char *args;
+        int code;
+    } cases[] = {
+        {"plan " EXAMPLE " --set step_scheduler.global_batch_size=576", 0},
+        {PLAN " --set step_scheduler.global_batch_size=576", 3},
+        {"plan " EXAMPLE " --set step_scheduler.global_batch_size=500", 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        json_t *document = run_json(cases[i].args, cases[i].code);
+        json_t *current = json_object_get(document, "current");
+        cr_assert_str_eq(string_of(json_object_get(current, "error"), "code"), "E_BATCH");
+        cr_assert_eq(integer_of(current, "num_virtual_stages"), 28);
+        expect_member(current, "step_time_ns", "null");
+        json_decref(document);
+    }
+}
+
 Test(plan, a_flag_out_of_range_is_exit_code_3) {
     expect_error(PLAN " --layers 0", 3, "E_RANGE", "--layers");
     expect_error(PLAN " --gpus 0", 3, "E_RANGE", "--gpus");
