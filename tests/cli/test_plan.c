@@ -396,7 +396,8 @@ Test(plan, a_plan_changed_from_outside_is_drawn_or_refused) {
     remove_scratch(&s);
 }
 
-/* Permissions do not bind root, so root runs this as nobody, from a copy that nobody can read. */
+/* Permissions do not bind root, so root runs this as nobody, from a copy that nobody can read. A
+ * program built for coverage writes its counts where nobody may. */
 Test(plan, a_read_only_database_is_refused_for_writing_and_read_for_reports) {
     struct scratch s = make_scratch();
     struct ran r = run_in(&s, "mkdir db out && cp \"$P\" program && cp " EXAMPLE " r.yaml && "
@@ -405,8 +406,8 @@ Test(plan, a_read_only_database_is_refused_for_writing_and_read_for_reports) {
                               "chmod 777 out && sha256sum db/p.db >before");
     cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
     ran_free(&r);
-    static const char nobody[] =
-        "as=; [ $(id -u) -ne 0 ] || as='setpriv --reuid=65534 --clear-groups'; $as ./program ";
+    static const char nobody[] = "export GCOV_PREFIX=$PWD/out; as=; [ $(id -u) -ne 0 ] || "
+                                 "as='setpriv --reuid=65534 --clear-groups'; $as ./program ";
     char line[512];
     snprintf(line, sizeof line, "%splan r.yaml --gpus 512 --db db/p.db >/dev/null", nobody);
     expect_code(&s, line, 5, "writable");
