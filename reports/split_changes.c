@@ -124,9 +124,9 @@ static bool is_like_earlier(const struct pp_schedule_info *const *nearest, int32
 
 static void search_schedules(struct search *s) {
     const struct pp_schedule_info *nearest[MAX_SCHEDULES];
-    PP_ASSERT(pp_schedule_count() <= MAX_SCHEDULES);
+    PP_ASSERT(pp_schedule_torch_count() <= MAX_SCHEDULES);
     pp_schedule_nearest(s->asked->schedule, nearest);
-    for (int32_t i = 0; i < pp_schedule_count(); i++) {
+    for (int32_t i = 0; i < pp_schedule_torch_count(); i++) {
         struct pp_split_request req = s->asked->req;
         pp_split_use_schedule(&req, nearest[i]);
         if (!would_hang(nearest[i]) && (works(&req) || !is_like_earlier(nearest, i))) {

@@ -53,8 +53,9 @@ static int32_t lacking(const struct walk *w, int32_t at) {
 /* Wakes the rank that waits for action `at`, if there is one: only the neighbour stage uses it. */
 static void wake(struct walk *w, int32_t at) {
     const struct pp_action *a = &w->s->actions[at];
-    int32_t consumer = a->type == PP_F ? a->stage + 1 : a->stage - 1;
-    if (a->type == PP_W || consumer < 0 || consumer == w->s->stage_count) {
+    int32_t consumer = a->type == PP_F ? pp_sched_stage_after(w->s, a->stage)
+                                       : pp_sched_stage_before(w->s, a->stage);
+    if (a->type == PP_W || consumer < 0) {
         return;
     }
     int32_t rank = w->s->stage_rank[consumer];

@@ -15,19 +15,8 @@
 #ifndef PP_SIM_EVAL_H
 #define PP_SIM_EVAL_H
 
+#include "sim/costs.h"
 #include "sim/trace.h"
-
-/** Costs of a schedule's stages. Arrays are [stage_count], ns, each <= PP_COST_MAX_NS. */
-struct pp_costs {
-    const int64_t *f_ns, *i_ns, *w_ns, *b_ns;
-    const int64_t *pair_ns;   /* OVERLAP_F_B by the stage of its first part; NULL = the two parts
-                                 run in order, each emitting at its own end */
-    const int64_t *recv_f_ns; /* transfer from stage s-1 to s, charged if the ranks differ;
-                                 NULL = zeros */
-    const int64_t *recv_b_ns; /* transfer from stage s+1 to s, likewise */
-};
-
-#define PP_COST_MAX_NS ((int64_t)1 << 38) /* 275 s an action: 2^24 actions stay below 2^62 */
 
 struct pp_eval; /* opaque */
 

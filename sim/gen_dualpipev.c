@@ -18,7 +18,7 @@ struct dual {
     int32_t pushed, popped;
 };
 
-enum pp_status pp_gen_check_dualpipev(const struct pp_gen_config *c, struct pp_err *err) {
+static enum pp_status check_dualpipev(const struct pp_gen_config *c, struct pp_err *err) {
     int32_t need = c->rank_count * c->stages_per_rank;
     if (c->microbatch_count >= need) {
         return PP_OK;
@@ -125,8 +125,8 @@ static void cool_down(struct dual *d, int32_t rank) {
     }
 }
 
-enum pp_status pp_gen_dualpipev(const struct pp_gen_config *c, struct pp_sched *s,
-                                struct pp_err *err) {
+static enum pp_status generate_dualpipev(const struct pp_gen_config *c, struct pp_sched *s,
+                                         struct pp_err *err) {
     struct weight *weights = malloc(2 * (size_t)c->microbatch_count * sizeof *weights);
     if (weights == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d microbatches", c->microbatch_count);
@@ -148,3 +148,21 @@ enum pp_status pp_gen_dualpipev(const struct pp_gen_config *c, struct pp_sched *
     free(weights);
     return status;
 }
+
+const struct pp_schedule_info pp_gen_info_dualpipev = {
+    .name = "DualPipeV",
+    .kind = PP_KIND_MULTI,
+    .placement = PP_PLACE_V,
+    .automodel_placement = PP_PLACE_LOOP,
+    .min_stages_per_rank = 2,
+    .max_stages_per_rank = 2,
+    .default_stages_per_rank = 2,
+    .splits_backward = true,
+    .microbatch_rule = "m >= 2p",
+    .bubble = "(p-1)/(6*m+p-1) for F = I = W and pairs that run in order",
+    .memory = "p + 1/2",
+    .source = "DeepSeek, DualPipe (V form); PyTorch 2.14.1 ScheduleDualPipeV",
+    .check = check_dualpipev,
+    .generate = generate_dualpipev,
+    .in_pytorch = true,
+};

@@ -29,15 +29,17 @@ static int32_t find_documented(const char *name) {
     return -1;
 }
 
-void pp_schedule_nearest(const char *name, const struct pp_schedule_info **nearest) {
-    PP_ASSERT(pp_schedule_count() <= MAX_LISTED);
+/* The first `count` schedules, likeliest first. */
+static void order_by_likeness(const char *name, int32_t count,
+                              const struct pp_schedule_info **nearest) {
+    PP_ASSERT(count <= MAX_LISTED);
     int32_t meant = find_documented(name);
     const char *works = meant >= 0 ? documented[meant].works : name;
     bool listed[MAX_LISTED] = {false};
-    for (int32_t n = 0; n < pp_schedule_count(); n++) {
+    for (int32_t n = 0; n < count; n++) {
         int32_t best = -1;
         int32_t best_distance = 0;
-        for (int32_t i = 0; i < pp_schedule_count(); i++) {
+        for (int32_t i = 0; i < count; i++) {
             int32_t d = pp_word_distance(works, pp_schedule_at(i)->name);
             if (!listed[i] && (best < 0 || d < best_distance)) {
                 best = i;
@@ -50,20 +52,25 @@ void pp_schedule_nearest(const char *name, const struct pp_schedule_info **neare
     }
 }
 
-static void list_names(const char *name, char *out, size_t size) {
+void pp_schedule_nearest(const char *name, const struct pp_schedule_info **nearest) {
+    order_by_likeness(name, pp_schedule_torch_count(), nearest);
+}
+
+static void list_names(const char *name, int32_t count, char *out, size_t size) {
     const struct pp_schedule_info *nearest[MAX_LISTED];
-    pp_schedule_nearest(name, nearest);
+    order_by_likeness(name, count, nearest);
     size_t used = 0;
     out[0] = '\0';
-    for (int32_t n = 0; n < pp_schedule_count(); n++) {
+    for (int32_t n = 0; n < count; n++) {
         int wrote = snprintf(out + used, size - used, "%s%s", n == 0 ? "" : ", ", nearest[n]->name);
         used += (size_t)wrote < size - used ? (size_t)wrote : 0;
     }
 }
 
-enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info **info_p,
-                                struct pp_err *err) {
-    for (int32_t i = 0; i < pp_schedule_count(); i++) {
+/* Looks among the first `count` schedules. */
+static enum pp_status find(const char *name, int32_t count, const struct pp_schedule_info **info_p,
+                           struct pp_err *err) {
+    for (int32_t i = 0; i < count; i++) {
         if (pp_equal_nocase(name, pp_schedule_at(i)->name)) {
             *info_p = pp_schedule_at(i);
             return PP_OK;
@@ -77,7 +84,17 @@ enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info 
         return PP_E_SCHEDULE;
     }
     char names[PP_ERR_HINT_BYTES];
-    list_names(name, names, sizeof names);
+    list_names(name, count, names, sizeof names);
     pp_hint(err, "known schedules: %s", names);
     return PP_E_SCHEDULE;
+}
+
+enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info **info_p,
+                                struct pp_err *err) {
+    return find(name, pp_schedule_count(), info_p, err);
+}
+
+enum pp_status pp_schedule_find_torch(const char *name, const struct pp_schedule_info **info_p,
+                                      struct pp_err *err) {
+    return find(name, pp_schedule_torch_count(), info_p, err);
 }

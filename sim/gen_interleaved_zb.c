@@ -110,8 +110,8 @@ static enum pp_status emit(const struct lock_step *l, struct pp_sched *s, struct
     return PP_OK;
 }
 
-enum pp_status pp_gen_interleaved_zero_bubble(const struct pp_gen_config *c, struct pp_sched *s,
-                                              struct pp_err *err) {
+static enum pp_status generate_interleaved_zero_bubble(const struct pp_gen_config *c,
+                                                       struct pp_sched *s, struct pp_err *err) {
     size_t forward_count = (size_t)c->rank_count * (size_t)c->stages_per_rank;
     forward_count *= (size_t)c->microbatch_count;
     struct lock_step l = {.c = c, .row_size = 3 * c->microbatch_count * c->stages_per_rank};
@@ -138,3 +138,21 @@ enum pp_status pp_gen_interleaved_zero_bubble(const struct pp_gen_config *c, str
     free(l.forward_issued);
     return status;
 }
+
+const struct pp_schedule_info pp_gen_info_interleaved_zero_bubble = {
+    .name = "InterleavedZeroBubble",
+    .kind = PP_KIND_MULTI,
+    .placement = PP_PLACE_LOOP,
+    .automodel_placement = PP_PLACE_LOOP,
+    .min_stages_per_rank = 1,
+    .default_stages_per_rank = 2,
+    .splits_backward = true,
+    .microbatch_rule = "m a multiple of max(1, floor(m/p))",
+    .bubble = "(p-1)/(3*v*m+p-1) for F = I = W and m a multiple of p",
+    .memory = "p",
+    .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241; PyTorch 2.14.1 "
+              "ScheduleInterleavedZeroBubble",
+    .check = pp_gen_check_rounds,
+    .generate = generate_interleaved_zero_bubble,
+    .in_pytorch = true,
+};

@@ -19,8 +19,8 @@ static void fill_looped_bfs(const struct pp_gen_config *c, struct pp_gen_row *ro
     }
 }
 
-enum pp_status pp_gen_looped_bfs(const struct pp_gen_config *c, struct pp_sched *s,
-                                 struct pp_err *err) {
+static enum pp_status generate_looped_bfs(const struct pp_gen_config *c, struct pp_sched *s,
+                                          struct pp_err *err) {
     return pp_gen_rows(c, fill_looped_bfs, s, err);
 }
 
@@ -74,7 +74,41 @@ static void fill_interleaved_1f1b(const struct pp_gen_config *c, struct pp_gen_r
     }
 }
 
-enum pp_status pp_gen_interleaved_1f1b(const struct pp_gen_config *c, struct pp_sched *s,
-                                       struct pp_err *err) {
+static enum pp_status generate_interleaved_1f1b(const struct pp_gen_config *c, struct pp_sched *s,
+                                                struct pp_err *err) {
     return pp_gen_rows(c, fill_interleaved_1f1b, s, err);
 }
+
+const struct pp_schedule_info pp_gen_info_interleaved_1f1b = {
+    .name = "Interleaved1F1B",
+    .kind = PP_KIND_MULTI,
+    .placement = PP_PLACE_LOOP,
+    .automodel_placement = PP_PLACE_LOOP,
+    .min_stages_per_rank = 1,
+    .default_stages_per_rank = 2,
+    .microbatch_rule = "m a multiple of max(1, floor(m/p))",
+    .bubble = "(p-1)/(v*m+p-1) for m a multiple of p",
+    .memory = "p + (p-1)/v",
+    .source = "Narayanan et al., Megatron-LM, arXiv 2104.04473; PyTorch 2.14.1 "
+              "ScheduleInterleaved1F1B",
+    .check = pp_gen_check_rounds,
+    .generate = generate_interleaved_1f1b,
+    .in_pytorch = true,
+};
+
+const struct pp_schedule_info pp_gen_info_looped_bfs = {
+    .name = "LoopedBFS",
+    .kind = PP_KIND_MULTI,
+    .placement = PP_PLACE_LOOP,
+    .automodel_placement = PP_PLACE_LOOP,
+    .min_stages_per_rank = 1,
+    .default_stages_per_rank = 2,
+    .microbatch_rule = "any",
+    .bubble = "(p-1)/(v*m+p-1) for m >= p",
+    .memory = "m",
+    .source = "Lamy-Poirier, Breadth-First Pipeline Parallelism, arXiv 2211.05953; PyTorch "
+              "2.14.1 ScheduleLoopedBFS",
+    .check = pp_gen_check_any,
+    .generate = generate_looped_bfs,
+    .in_pytorch = true,
+};

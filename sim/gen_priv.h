@@ -30,23 +30,45 @@ typedef void pp_gen_fill_row(const struct pp_gen_config *c, struct pp_gen_row *r
 enum pp_status pp_gen_rows(const struct pp_gen_config *c, pp_gen_fill_row *fill, struct pp_sched *s,
                            struct pp_err *err);
 
-/* Microbatch rules. */
-enum pp_status pp_gen_check_any(const struct pp_gen_config *c, struct pp_err *err);
-enum pp_status pp_gen_check_1f1b(const struct pp_gen_config *c, struct pp_err *err);
-enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err *err);
-enum pp_status pp_gen_check_dualpipev(const struct pp_gen_config *c, struct pp_err *err);
+/** Units of a microbatch's sequence; at least 1. */
+int32_t pp_gen_slices(const struct pp_schedule_info *info, const struct pp_gen_config *c);
 
-/* Generators; the configuration has been checked. */
-enum pp_status pp_gen_gpipe(const struct pp_gen_config *c, struct pp_sched *s, struct pp_err *err);
-enum pp_status pp_gen_1f1b(const struct pp_gen_config *c, struct pp_sched *s, struct pp_err *err);
-enum pp_status pp_gen_looped_bfs(const struct pp_gen_config *c, struct pp_sched *s,
-                                 struct pp_err *err);
-enum pp_status pp_gen_interleaved_1f1b(const struct pp_gen_config *c, struct pp_sched *s,
-                                       struct pp_err *err);
-enum pp_status pp_gen_interleaved_zero_bubble(const struct pp_gen_config *c, struct pp_sched *s,
-                                              struct pp_err *err);
-enum pp_status pp_gen_zbv(const struct pp_gen_config *c, struct pp_sched *s, struct pp_err *err);
-enum pp_status pp_gen_dualpipev(const struct pp_gen_config *c, struct pp_sched *s,
-                                struct pp_err *err);
+/** Microbatch numbers that every stage runs: units, of its own pipeline. */
+int32_t pp_gen_unit_count(const struct pp_schedule_info *info, const struct pp_gen_config *c);
+
+/**
+ * The costs of a configuration with nothing left out, for generators that choose by them.
+ * Durations of a stage's unit; transfers are 0 between stages of one rank.
+ */
+struct pp_gen_model {
+    int64_t *f_ns, *i_ns, *w_ns, *b_ns; /* [stage_count] */
+    int64_t *recv_f_ns, *recv_b_ns;     /* [stage_count] from the stage before, after */
+    int64_t *offload_ns;                /* [stage_count] one way */
+    int64_t *adds, *i_frees, *w_frees;  /* [stage_count] activations */
+    int64_t *limit;                     /* [rank_count]; INT64_MAX where none was given */
+    int64_t *block;                     /* owns all */
+};
+enum pp_status pp_gen_model_init(struct pp_gen_model *model, const struct pp_gen_config *c,
+                                 const struct pp_sched *s, struct pp_err *err);
+void pp_gen_model_deinit(struct pp_gen_model *model);
+
+/* Microbatch rules that several schedules share. */
+enum pp_status pp_gen_check_any(const struct pp_gen_config *c, struct pp_err *err);
+enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err *err);
+
+/* Every schedule, PyTorch's first. Adding one: a generator that ends in its
+ * `const struct pp_schedule_info pp_gen_info_ID`, and a line here. */
+#define PP_SCHEDULE_LIST(X)                                                                        \
+    X(gpipe)                                                                                       \
+    X(1f1b)                                                                                        \
+    X(interleaved_1f1b)                                                                            \
+    X(looped_bfs)                                                                                  \
+    X(interleaved_zero_bubble)                                                                     \
+    X(zbv_zero_bubble)                                                                             \
+    X(dualpipev)
+
+#define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
+PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)
+#undef PP_SCHEDULE_INFO
 
 #endif

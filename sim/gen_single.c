@@ -8,7 +8,7 @@ enum pp_status pp_gen_check_any(const struct pp_gen_config *c, struct pp_err *er
     return PP_OK;
 }
 
-enum pp_status pp_gen_check_1f1b(const struct pp_gen_config *c, struct pp_err *err) {
+static enum pp_status check_1f1b(const struct pp_gen_config *c, struct pp_err *err) {
     if (c->microbatch_count >= c->rank_count) {
         return PP_OK;
     }
@@ -28,7 +28,8 @@ static void fill_gpipe(const struct pp_gen_config *c, struct pp_gen_row *row) {
     }
 }
 
-enum pp_status pp_gen_gpipe(const struct pp_gen_config *c, struct pp_sched *s, struct pp_err *err) {
+static enum pp_status generate_gpipe(const struct pp_gen_config *c, struct pp_sched *s,
+                                     struct pp_err *err) {
     return pp_gen_rows(c, fill_gpipe, s, err);
 }
 
@@ -49,6 +50,42 @@ static void fill_1f1b(const struct pp_gen_config *c, struct pp_gen_row *row) {
     }
 }
 
-enum pp_status pp_gen_1f1b(const struct pp_gen_config *c, struct pp_sched *s, struct pp_err *err) {
+static enum pp_status generate_1f1b(const struct pp_gen_config *c, struct pp_sched *s,
+                                    struct pp_err *err) {
     return pp_gen_rows(c, fill_1f1b, s, err);
 }
+
+const struct pp_schedule_info pp_gen_info_gpipe = {
+    .name = "GPipe",
+    .kind = PP_KIND_SINGLE,
+    .placement = PP_PLACE_LOOP,
+    .automodel_placement = PP_PLACE_LOOP,
+    .min_stages_per_rank = 1,
+    .max_stages_per_rank = 1,
+    .default_stages_per_rank = 1,
+    .microbatch_rule = "any",
+    .bubble = "(p-1)/(m+p-1)",
+    .memory = "m",
+    .source = "Huang et al., GPipe, arXiv 1811.06965; PyTorch 2.14.1 ScheduleGPipe",
+    .check = pp_gen_check_any,
+    .generate = generate_gpipe,
+    .in_pytorch = true,
+};
+
+const struct pp_schedule_info pp_gen_info_1f1b = {
+    .name = "1F1B",
+    .kind = PP_KIND_SINGLE,
+    .placement = PP_PLACE_LOOP,
+    .automodel_placement = PP_PLACE_LOOP,
+    .min_stages_per_rank = 1,
+    .max_stages_per_rank = 1,
+    .default_stages_per_rank = 1,
+    .microbatch_rule = "m >= p",
+    .bubble = "(p-1)/(m+p-1)",
+    .memory = "p",
+    .source = "Narayanan et al., PipeDream-Flush, arXiv 2006.09503; PyTorch 2.14.1 "
+              "Schedule1F1B",
+    .check = check_1f1b,
+    .generate = generate_1f1b,
+    .in_pytorch = true,
+};

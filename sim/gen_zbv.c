@@ -84,6 +84,26 @@ static void fill_zbv(const struct pp_gen_config *c, struct pp_gen_row *row) {
     cool_down(&z, c->rank_count, row->rank);
 }
 
-enum pp_status pp_gen_zbv(const struct pp_gen_config *c, struct pp_sched *s, struct pp_err *err) {
+static enum pp_status generate_zbv(const struct pp_gen_config *c, struct pp_sched *s,
+                                   struct pp_err *err) {
     return pp_gen_rows(c, fill_zbv, s, err);
 }
+
+const struct pp_schedule_info pp_gen_info_zbv_zero_bubble = {
+    .name = "ZBVZeroBubble",
+    .kind = PP_KIND_MULTI,
+    .placement = PP_PLACE_V,
+    .automodel_placement = PP_PLACE_V,
+    .min_stages_per_rank = 2,
+    .max_stages_per_rank = 2,
+    .default_stages_per_rank = 2,
+    .splits_backward = true,
+    .microbatch_rule = "any",
+    .bubble = "(p-1)/(6*m+p-1) for F = I = W",
+    .memory = "p",
+    .source = "Qi et al., Pipeline Parallelism with Controllable Memory, arXiv 2405.15362; "
+              "PyTorch 2.14.1 ScheduleZBVZeroBubble",
+    .check = pp_gen_check_any,
+    .generate = generate_zbv,
+    .in_pytorch = true,
+};

@@ -7,12 +7,28 @@
 #define PP_SIM_GENERATE_H
 
 #include "costmodel/split.h"
+#include "sim/costs.h"
 #include "sim/schedule.h"
+
+/** What generators that choose an order for given costs know. Each figure a stage or rank. */
+struct pp_gen_costs {
+    struct pp_costs times;
+    const int64_t
+        *offload_ns; /* [stage_count] activations to the host, and as long back; NULL = 0 */
+    /* Activations in any unit, [stage_count]: F adds, I frees, W frees the rest.
+       All NULL: F adds 1, W frees 1. */
+    const int64_t *f_adds, *i_frees, *w_frees;
+    const int64_t *limit; /* [rank_count] in the same unit; NULL = the schedule's own rule */
+};
 
 struct pp_gen_config {
     int32_t rank_count;
-    int32_t stages_per_rank;
-    int32_t microbatch_count;
+    int32_t stages_per_rank;  /* copies of the model included */
+    int32_t microbatch_count; /* of a flush, all pipelines together */
+    int32_t group;            /* microbatches a group; 0 = the schedule's default */
+    int32_t slice_count;      /* sequence slices a microbatch; 0 = the schedule's default */
+    const struct pp_gen_costs
+        *costs; /* NULL = 1 us for F, I and W of a rank's share, no transfer */
 };
 
 struct pp_schedule_info {
@@ -22,19 +38,27 @@ struct pp_schedule_info {
     enum pp_placement automodel_placement; /* what Automodel gives it; differs for DualPipeV */
     int32_t min_stages_per_rank, max_stages_per_rank; /* max 0 = any */
     int32_t default_stages_per_rank;
-    bool splits_backward;        /* uses I and W */
+    bool in_pytorch;       /* known to PyTorch and Automodel by this name */
+    bool splits_backward;  /* uses I and W */
+    bool is_bidirectional; /* a second copy of the model runs from the other end */
+    bool takes_group, takes_slices, uses_costs;
+    int32_t default_slices;      /* 0 where it takes none */
     const char *microbatch_rule; /* one line, for people */
     const char *bubble;          /* closed form at zero p2p, for people; "" if none */
     const char *memory;          /* peak activations of the worst rank; "" if none */
     const char *source;
-    /** Microbatch rule. @return PP_OK, PP_E_MICROBATCH */
+    /** Rules beyond the stages a rank: microbatches, ranks, group.
+     *  @return PP_OK, PP_E_MICROBATCH, PP_E_RANGE */
     enum pp_status (*check)(const struct pp_gen_config *config, struct pp_err *err);
-    /** Adds every rank's actions; config has been checked. */
+    /** Adds every rank's actions; config has been checked.
+     *  @return PP_OK, PP_E_LIMIT (no order fits the memory limit), PP_E_NOMEM */
     enum pp_status (*generate)(const struct pp_gen_config *config, struct pp_sched *s,
                                struct pp_err *err);
 };
 
 int32_t pp_schedule_count(void);
+/** PyTorch's and Automodel's come first: indices 0 to this - 1. */
+int32_t pp_schedule_torch_count(void);
 const struct pp_schedule_info *pp_schedule_at(int32_t index);
 
 /**
@@ -44,10 +68,15 @@ const struct pp_schedule_info *pp_schedule_at(int32_t index);
 enum pp_status pp_schedule_find(const char *name, const struct pp_schedule_info **info_p,
                                 struct pp_err *err);
 
+/** The same among the names that PyTorch, and so Automodel, knows. */
+enum pp_status pp_schedule_find_torch(const char *name, const struct pp_schedule_info **info_p,
+                                      struct pp_err *err);
+
 /**
- * Which schedules an unknown name may have meant, likeliest first: the one that stands for a name
- * of Automodel's documentation, then by how many letters differ, ties in the table's order.
- * @param nearest  [pp_schedule_count()]
+ * Which of PyTorch's schedules an unknown name may have meant, likeliest first: the one that stands
+ * for a name of Automodel's documentation, then by how many letters differ, ties in the table's
+ * order.
+ * @param nearest  [pp_schedule_torch_count()]
  */
 void pp_schedule_nearest(const char *name, const struct pp_schedule_info **nearest);
 
@@ -56,7 +85,21 @@ void pp_schedule_nearest(const char *name, const struct pp_schedule_info **neare
 enum pp_status pp_schedule_check(const struct pp_schedule_info *info,
                                  const struct pp_gen_config *config, struct pp_err *err);
 
-/** Checks, generates and seals. @return as pp_schedule_check, PP_E_NOMEM */
+/**
+ * Checks and makes the empty schedule: counts and placement, by which the costs of its stages can
+ * be told before its actions are added. @return as pp_schedule_check, PP_E_NOMEM
+ */
+enum pp_status pp_schedule_begin(const struct pp_schedule_info *info,
+                                 const struct pp_gen_config *config, struct pp_sched **sched_p,
+                                 struct pp_err *err);
+
+/** Adds the actions and seals. `config` as given to pp_schedule_begin, now with costs.
+ *  @return PP_OK, PP_E_LIMIT (no order fits the memory limit), PP_E_NOMEM */
+enum pp_status pp_schedule_finish(const struct pp_schedule_info *info,
+                                  const struct pp_gen_config *config, struct pp_sched *s,
+                                  struct pp_err *err);
+
+/** Both in one. */
 enum pp_status pp_schedule_generate(const struct pp_schedule_info *info,
                                     const struct pp_gen_config *config, struct pp_sched **sched_p,
                                     struct pp_err *err);

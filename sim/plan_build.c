@@ -25,7 +25,8 @@ enum pp_status pp_plan_config_of_recipe(const struct pp_recipe *recipe,
         c.microbatch_size = recipe->local_batch_size; /* the whole local batch at once */
     }
     *config_p = c; /* the rest is known also where the schedule is not */
-    return recipe->pp_size > 1 ? pp_schedule_find(p->pp_schedule, &config_p->schedule, err) : PP_OK;
+    return recipe->pp_size > 1 ? pp_schedule_find_torch(p->pp_schedule, &config_p->schedule, err)
+                               : PP_OK;
 }
 
 static enum pp_status alloc_split(struct pp_plan *plan, struct pp_err *err) {
@@ -235,7 +236,9 @@ enum pp_status pp_plan_build_batch(const struct pp_plan_world *world, struct pp_
                     (long long)c->pp_size * c->microbatch_size);
             return PP_E_PIPELINE;
         }
-        struct pp_gen_config gen = {c->pp_size, plan->stages_per_rank, plan->microbatch_count};
+        struct pp_gen_config gen = {.rank_count = c->pp_size,
+                                    .stages_per_rank = plan->stages_per_rank,
+                                    .microbatch_count = plan->microbatch_count};
         PP_TRY(pp_schedule_check(c->schedule, &gen, err));
     }
     if (c->uses_csv && world->req->csv->microbatch_count != plan->microbatch_count) {

@@ -180,7 +180,9 @@ static enum pp_status try_schedule(struct walk *w, const struct pp_schedule_info
         int64_t most = least(w->world->sequences,
                              PP_PLAN_MAX_FLUSH_ACTIONS / ((int64_t)3 * v * w->world->pp_size));
         for (int64_t m = w->world->pp_size; option->has && m <= most; m++) {
-            struct pp_gen_config gen = {w->world->pp_size, v, (int32_t)m};
+            struct pp_gen_config gen = {.rank_count = w->world->pp_size,
+                                        .stages_per_rank = v,
+                                        .microbatch_count = (int32_t)m};
             if (w->world->sequences % m != 0 || pp_schedule_check(info, &gen, NULL) != PP_OK) {
                 continue;
             }
@@ -193,7 +195,7 @@ static enum pp_status try_schedule(struct walk *w, const struct pp_schedule_info
 /* One rank is no pipeline: one stage, and the local batch as one microbatch. */
 static enum pp_status try_without_pipeline(struct walk *w, struct pp_err *err) {
     const struct pp_schedule_info *any = NULL;
-    const struct pp_gen_config gen = {1, 1, 1};
+    const struct pp_gen_config gen = {.rank_count = 1, .stages_per_rank = 1, .microbatch_count = 1};
     const struct split_option none = {.round = PP_ROUND_NONE};
     PP_TRY(pp_schedule_find("GPipe", &any, err));
     return try_structure(w, any, &gen, &none, err);
@@ -202,7 +204,7 @@ static enum pp_status try_without_pipeline(struct walk *w, struct pp_err *err) {
 static enum pp_status try_schedules(struct walk *w, struct pp_err *err) {
     find_options(w, PP_KIND_SINGLE);
     find_options(w, PP_KIND_MULTI);
-    for (int32_t i = 0; i < pp_schedule_count(); i++) {
+    for (int32_t i = 0; i < pp_schedule_torch_count(); i++) {
         PP_TRY(try_schedule(w, pp_schedule_at(i), err));
     }
     return PP_OK;

@@ -145,8 +145,9 @@ enum pp_status pp_replay_schedule(const struct pp_plan *plan, const struct pp_sc
     if (info == NULL) { /* no pipeline: one stage, any order that takes one microbatch */
         PP_TRY(pp_schedule_find("GPipe", &info, err));
     }
-    struct pp_gen_config gen = {plan->config.pp_size, plan->stages_per_rank,
-                                plan->microbatch_count};
+    struct pp_gen_config gen = {.rank_count = plan->config.pp_size,
+                                .stages_per_rank = plan->stages_per_rank,
+                                .microbatch_count = plan->microbatch_count};
     PP_TRY(pp_schedule_generate(info, &gen, own_p, err));
     *sched_p = *own_p;
     return PP_OK;

@@ -66,6 +66,8 @@ enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t 
     s->rank_count = rank_count;
     s->stage_count = stage_count;
     s->microbatch_count = microbatch_count;
+    s->part_count = stage_count;
+    s->slice_count = 1;
     s->stage_rank = malloc((size_t)stage_count * sizeof *s->stage_rank);
     s->rank_begin = calloc((size_t)rank_count + 1, sizeof *s->rank_begin);
     s->cell_count = calloc((size_t)rank_count, sizeof *s->cell_count);
@@ -90,6 +92,28 @@ void pp_sched_destroy(struct pp_sched *s) {
     }
 }
 
+enum pp_status pp_sched_set_bidirectional(struct pp_sched *s, struct pp_err *err) {
+    PP_ASSERT(!s->sealed && s->action_count == 0);
+    if (s->stage_count % 2 != 0) {
+        return pp_fail(
+            err, PP_E_RANGE,
+            "two pipelines over %d stages, need an even number: a copy of the model each",
+            s->stage_count);
+    }
+    s->part_count = s->stage_count / 2;
+    return PP_OK;
+}
+
+enum pp_status pp_sched_set_slices(struct pp_sched *s, int32_t slice_count, struct pp_err *err) {
+    PP_ASSERT(!s->sealed && s->action_count == 0);
+    if (slice_count < 1 || s->microbatch_count % slice_count != 0) {
+        return pp_fail(err, PP_E_RANGE, "%d units are no whole microbatches of %d slices",
+                       s->microbatch_count, slice_count);
+    }
+    s->slice_count = slice_count;
+    return PP_OK;
+}
+
 /* Why an action was refused; called only when it was. */
 static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_action_type type,
                              int32_t stage, int32_t microbatch, struct pp_err *err) {
@@ -97,7 +121,7 @@ static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_act
         return pp_fail(err, PP_E_RANGE, "rank %d is out of range, need 0 to %d", rank,
                        s->rank_count - 1);
     }
-    if (type > PP_B) {
+    if (type > PP_B && type < PP_OFFLOAD) {
         return pp_fail(err, PP_E_RANGE, "%s is not a compute action, need F, I, W or B",
                        pp_action_type_text(type));
     }
@@ -118,7 +142,7 @@ static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_act
 
 static bool is_acceptable(const struct pp_sched *s, int32_t rank, enum pp_action_type type,
                           int32_t stage, int32_t microbatch) {
-    return (uint32_t)rank < (uint32_t)s->rank_count && type <= PP_B &&
+    return (uint32_t)rank < (uint32_t)s->rank_count && (type <= PP_B || type >= PP_OFFLOAD) &&
            (uint32_t)stage < (uint32_t)s->stage_count &&
            (uint32_t)microbatch < (uint32_t)s->microbatch_count && s->stage_rank[stage] == rank &&
            s->cell_count[rank] < PP_SCHED_MAX_ACTIONS;
@@ -161,7 +185,8 @@ enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_typ
         return refuse(s, rank, type, stage, microbatch, err);
     }
     PP_TRY(reserve(s, 1, err));
-    append(s, type, stage, microbatch, s->cell_count[rank]++, 0);
+    append(s, type, stage, microbatch, s->cell_count[rank], 0);
+    s->cell_count[rank] += type <= PP_B; /* a transfer to the host has no cell of its own */
     return PP_OK;
 }
 
@@ -176,7 +201,7 @@ enum pp_status pp_sched_add_pair(struct pp_sched *s, int32_t rank, enum pp_actio
     if (!is_acceptable(s, rank, second, second_stage, second_microbatch)) {
         return refuse(s, rank, second, second_stage, second_microbatch, err);
     }
-    if ((first == PP_F) == (second == PP_F)) {
+    if ((first == PP_F) == (second == PP_F) || first > PP_B || second > PP_B) {
         return pp_fail(err, PP_E_RANGE, "a pair of %s and %s, need one F and one of I, W, B",
                        pp_action_type_text(first), pp_action_type_text(second));
     }
@@ -210,14 +235,18 @@ int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank) {
     return n;
 }
 
+int32_t pp_sched_shares_of(const struct pp_sched *s, int32_t rank) {
+    return pp_sched_stages_of(s, rank) * s->part_count / s->stage_count;
+}
+
 int32_t pp_sched_producer_rank(const struct pp_sched *s, const struct pp_action *a) {
+    int32_t stage = -1;
     if (a->type == PP_F) {
-        return a->stage > 0 ? s->stage_rank[a->stage - 1] : -1;
+        stage = pp_sched_stage_before(s, a->stage);
+    } else if (a->type == PP_I || a->type == PP_B) {
+        stage = pp_sched_stage_after(s, a->stage);
     }
-    if (a->type == PP_I || a->type == PP_B) {
-        return a->stage < s->stage_count - 1 ? s->stage_rank[a->stage + 1] : -1;
-    }
-    return -1;
+    return stage < 0 ? -1 : s->stage_rank[stage];
 }
 
 const char *pp_action_type_text(enum pp_action_type type) {

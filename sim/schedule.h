@@ -25,7 +25,8 @@ enum {
     PP_SCHED_MAX_ACTIONS = 1 << 24,
 };
 
-/* type, text in a cell. F, I, W, B are compute; the rest appears only in lowered schedules. */
+/* type, text in a cell. F, I, W, B are compute; OFFLOAD and RELOAD stand among them where a
+ * generator plans them; the rest appears only in lowered schedules. */
 #define PP_ACTION_LIST(X)                                                                          \
     X(PP_F, "F") /* forward */                                                                     \
     X(PP_I, "I") /* backward for the input */                                                      \
@@ -37,7 +38,9 @@ enum {
     X(PP_RECV_B, "RECV_B")                                                                         \
     X(PP_UNSHARD, "UNSHARD")                                                                       \
     X(PP_RESHARD, "RESHARD")                                                                       \
-    X(PP_REDUCE_GRAD, "REDUCE_GRAD")
+    X(PP_REDUCE_GRAD, "REDUCE_GRAD")                                                               \
+    X(PP_OFFLOAD, "OFFLOAD") /* activations to host memory; ours, never in a compute-only CSV */   \
+    X(PP_RELOAD, "RELOAD")   /* and back, before the backward */
 
 enum pp_action_type {
 #define PP_ACTION_ENUM(name, text) name,
@@ -59,6 +62,10 @@ struct pp_action {
 /** Read-only once sealed. Arrays are owned by the schedule. */
 struct pp_sched {
     int32_t rank_count, stage_count, microbatch_count;
+    int32_t part_count;  /* stages of one pipeline: stage_count, or half of it where a second copy
+                            of the model runs the other way (DualPipe, Chimera) */
+    int32_t slice_count; /* units of a microbatch's sequence; 1 except for Seq1F1B, where
+                            microbatch numbers count units: microbatch * slice_count + slice */
     int32_t action_count;
     int32_t *stage_rank;       /* [stage_count] rank that holds a stage */
     int32_t *rank_begin;       /* [rank_count + 1] first action of a rank (after sealing) */
@@ -79,6 +86,19 @@ enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t 
                                const int32_t *stage_rank, struct pp_sched **sched_p,
                                struct pp_err *err);
 void pp_sched_destroy(struct pp_sched *s);
+
+/**
+ * Makes a schedule of two pipelines: stages 0..S/2-1 are the model from one end, S/2..S-1 its
+ * second copy from the other, each with microbatches 0..microbatch_count-1 of its own. Before any
+ * action.
+ * @return PP_OK, PP_E_RANGE (an odd number of stages)
+ */
+enum pp_status pp_sched_set_bidirectional(struct pp_sched *s, struct pp_err *err);
+
+/** Makes `microbatch_count` count units of a microbatch's sequence: a stage runs the forwards of a
+ *  microbatch's units in order, its backwards in reverse. Before any action.
+ *  @return PP_OK, PP_E_RANGE (microbatch_count is not a multiple) */
+enum pp_status pp_sched_set_slices(struct pp_sched *s, int32_t slice_count, struct pp_err *err);
 
 /** Appends a compute action in a new cell of `rank`'s row.
  *  @return PP_OK, PP_E_RANGE, PP_E_PLACEMENT (the stage is on another rank), PP_E_NOMEM */
@@ -119,6 +139,18 @@ const char *pp_action_text(const struct pp_action *a, char out[PP_ACTION_TEXT_BY
 
 /** The same for writers of many: no zero at the end. @return bytes written to `out` */
 size_t pp_action_put(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
+
+/** Stage before or after `stage` in its pipeline; -1 if it is the first or last. */
+static inline int32_t pp_sched_stage_before(const struct pp_sched *s, int32_t stage) {
+    return stage == 0 || stage == s->part_count ? -1 : stage - 1;
+}
+static inline int32_t pp_sched_stage_after(const struct pp_sched *s, int32_t stage) {
+    return stage + 1 == s->stage_count || stage + 1 == s->part_count ? -1 : stage + 1;
+}
+
+/** Into how many stages the model is split on `rank`: its stages, copies counted once. A stage
+ * holds 1 / this of the rank's whole share, and a unit 1 / slice_count of that. */
+int32_t pp_sched_shares_of(const struct pp_sched *s, int32_t rank);
 
 /** Rank that makes the input of `a` (F: the stage before; I, B: the stage after); -1 if none. */
 int32_t pp_sched_producer_rank(const struct pp_sched *s, const struct pp_action *a);

@@ -60,6 +60,23 @@ static enum pp_status misplaced(const struct pp_sched *s, int32_t at, const char
     return status;
 }
 
+/* A stage runs the forwards of a microbatch's slices in order and the backwards in reverse: a slice
+ * attends to what the earlier ones kept. `slot` is one of an array with its neighbours around it.
+ */
+static enum pp_status check_slice(const struct pp_sched *s, int32_t at, const struct slot *slot,
+                                  struct pp_err *err) {
+    const struct pp_action *a = &s->actions[at];
+    int32_t slice = a->microbatch % s->slice_count;
+    if (a->type == PP_F && slice > 0 && slot[-1].forward == 0) {
+        return misplaced(s, at, "comes before the forward of the slice before it", err);
+    }
+    if ((a->type == PP_I || a->type == PP_B) && slice < s->slice_count - 1 &&
+        slot[1].backward == 0) {
+        return misplaced(s, at, "comes before the backward of the slice after it", err);
+    }
+    return PP_OK;
+}
+
 /* Notes one action in its slot. */
 static enum pp_status note(const struct pp_sched *s, int32_t at, struct slot *slot,
                            struct pp_err *err) {
@@ -130,6 +147,7 @@ static enum pp_status note_all(const struct pp_sched *s, struct slot *slots, int
         int64_t index = (int64_t)a->stage * s->microbatch_count + a->microbatch;
         if (index < slot_count) {
             PP_TRY(note(s, at, &slots[index], err));
+            PP_TRY(check_slice(s, at, &slots[index], err));
         }
     }
     for (int64_t i = 0; i < slot_count; i++) {
@@ -142,15 +160,17 @@ static enum pp_status note_all(const struct pp_sched *s, struct slot *slots, int
 
 static void link_producers(struct pp_sched *s, const struct slot *slots) {
     int32_t microbatch_count = s->microbatch_count;
-    int32_t last_stage = s->stage_count - 1;
     for (int32_t at = 0; at < s->action_count; at++) {
         const struct pp_action *a = &s->actions[at];
         const struct slot *slot = &slots[(int64_t)a->stage * microbatch_count + a->microbatch];
         int32_t producer = -1;
         if (a->type == PP_F) {
-            producer = a->stage > 0 ? slot[-(ptrdiff_t)microbatch_count].forward - 1 : -1;
-        } else if (a->type != PP_W) {
-            producer = a->stage < last_stage ? slot[microbatch_count].backward - 1 : -1;
+            producer = pp_sched_stage_before(s, a->stage) < 0
+                           ? -1
+                           : slot[-(ptrdiff_t)microbatch_count].forward - 1;
+        } else if (a->type == PP_I || a->type == PP_B) {
+            producer =
+                pp_sched_stage_after(s, a->stage) < 0 ? -1 : slot[microbatch_count].backward - 1;
         }
         s->producer[at] = producer;
     }
@@ -161,7 +181,7 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
     if (slot_count > s->action_count) {
         slot_count = (int64_t)s->action_count + 1;
     }
-    struct slot *slots = calloc((size_t)slot_count, sizeof *slots);
+    struct slot *slots = calloc((size_t)slot_count + 1, sizeof *slots);
     free(s->producer); /* of an earlier attempt */
     s->producer = malloc(((size_t)s->action_count + 1) * sizeof *s->producer);
     enum pp_status status = PP_OK;

@@ -194,7 +194,7 @@ static enum pp_status order(struct pp_cli *cli, const struct flags *flags,
                             const struct pp_usage *usage, struct pp_err *err) {
     const struct pp_schedule_info *info = NULL;
     struct pp_sched *s = NULL;
-    PP_TRY(pp_sched_options_make(&flags->sched, usage, &info, &s, err));
+    PP_TRY(pp_sched_options_make(&flags->sched, &flags->costs, usage, &info, &s, err));
     enum pp_status status = check_costs(&flags->costs, s, err);
     if (status == PP_OK) {
         status = write_order(cli, info, s, err);

@@ -81,7 +81,7 @@ static enum pp_status make_schedule(struct simulation *sim, const struct pp_usag
         pp_hint(err, "a schedule by name takes --stages-per-rank");
         return PP_E_USAGE;
     }
-    return pp_sched_options_make(&flags->sched, usage, &sim->info, &sim->sched, err);
+    return pp_sched_options_make(&flags->sched, &flags->costs, usage, &sim->info, &sim->sched, err);
 }
 
 /* ---- running it ---- */

@@ -82,7 +82,7 @@ static enum pp_status read_flags(const struct flags *flags, struct pp_split_aske
     PP_TRY(read_layers_per_stage(flags->layers_per_stage, req, first, err));
     struct pp_err own = {0};
     asked_p->schedule = flags->schedule;
-    if (pp_schedule_find(flags->schedule, &asked_p->info, &own) == PP_OK) {
+    if (pp_schedule_find_torch(flags->schedule, &asked_p->info, &own) == PP_OK) {
         pp_split_use_schedule(req, asked_p->info);
     } else {
         note(first, &own);

@@ -15,6 +15,8 @@ void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows) {
          "an overlapped pair; default: one part after the other"},
         {"--t-p2p", PP_OPT_DURATION, &o->p2p_ns, NULL, 0, 0, "D",
          "transfer between two ranks; default 0"},
+        {"--t-offload", PP_OPT_DURATION, &o->offload_ns, NULL, 0, 0, "D",
+         "a rank's whole activations to host memory, one way; default 0"},
         {"--per-stage", PP_OPT_FLAG, &o->per_stage, NULL, 0, 0, "",
          "durations are a stage's, not a rank's"},
         {"--costs", PP_OPT_TEXT, &o->file, NULL, 0, 0, "FILE.csv",
@@ -53,6 +55,7 @@ enum column {
     COLUMN_B,
     COLUMN_PAIR,
     COLUMN_P2P,
+    COLUMN_OFFLOAD,
     COLUMN_ADDS,
     COLUMN_I_FREES,
     COLUMN_W_FREES,
@@ -64,11 +67,16 @@ static int64_t *column_of(const struct pp_stage_costs *c, const struct pp_sched 
     return c->columns + (size_t)column * (size_t)s->stage_count;
 }
 
+/* Stages, and slices of the sequence, among which a rank's whole share is divided. */
+static int64_t parts_of(const struct pp_sched *s, int32_t rank) {
+    return (int64_t)pp_sched_shares_of(s, rank) * s->slice_count;
+}
+
 /* Each stage of a rank takes its part of the rank's share, rounded once. */
 static void share_out(const struct pp_stage_costs *c, const struct pp_cost_options *o,
                       const struct pp_sched *s) {
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
-        int64_t v = o->per_stage ? 1 : pp_sched_stages_of(s, s->stage_rank[stage]);
+        int64_t v = o->per_stage ? 1 : parts_of(s, s->stage_rank[stage]);
         if (o->file == NULL) {
             column_of(c, s, COLUMN_F)[stage] = pp_div_round_i64(o->f_ns, v);
             column_of(c, s, COLUMN_I)[stage] = pp_div_round_i64(o->i_ns, v);
@@ -80,10 +88,17 @@ static void share_out(const struct pp_stage_costs *c, const struct pp_cost_optio
         }
         column_of(c, s, COLUMN_PAIR)[stage] = pp_div_round_i64(o->pair_ns, v);
         column_of(c, s, COLUMN_P2P)[stage] = o->p2p_ns;
+        column_of(c, s, COLUMN_OFFLOAD)[stage] = pp_div_round_i64(o->offload_ns, v);
         column_of(c, s, COLUMN_ADDS)[stage] = o->mem_w[1];
         column_of(c, s, COLUMN_I_FREES)[stage] = o->mem_w[1] - o->mem_w[0];
         column_of(c, s, COLUMN_W_FREES)[stage] = o->mem_w[0];
     }
+}
+
+/* floor(limit * per_share), at most INT64_MAX. */
+static int64_t scaled_limit(const int64_t limit[2], int64_t per_share) {
+    __int128 units = (__int128)limit[0] * per_share / limit[1];
+    return units < INT64_MAX ? (int64_t)units : INT64_MAX;
 }
 
 static void link_columns(struct pp_stage_costs *c, const struct pp_cost_options *o,
@@ -97,6 +112,7 @@ static void link_columns(struct pp_stage_costs *c, const struct pp_cost_options 
         .recv_f_ns = column_of(c, s, COLUMN_P2P),
         .recv_b_ns = column_of(c, s, COLUMN_P2P),
     };
+    c->offload_ns = column_of(c, s, COLUMN_OFFLOAD);
     c->memory = (struct pp_memory_model){
         .f_adds = column_of(c, s, COLUMN_ADDS),
         .i_frees = column_of(c, s, COLUMN_I_FREES),
@@ -104,13 +120,19 @@ static void link_columns(struct pp_stage_costs *c, const struct pp_cost_options 
         .pairs_as_one = o->has_pair,
     };
     c->share = o->mem_w[1];
+    int64_t *limit = column_of(c, s, COLUMN_COUNT);
+    for (int32_t rank = 0; o->has_limit && rank < s->rank_count; rank++) {
+        limit[rank] = scaled_limit(o->limit, parts_of(s, rank) * c->share);
+    }
+    c->limit = o->has_limit ? limit : NULL;
 }
 
 enum pp_status pp_stage_costs_init(struct pp_stage_costs *c, const struct pp_cost_options *o,
                                    const struct pp_sched *s, struct pp_err *err) {
     *c = (struct pp_stage_costs){0};
     PP_TRY(check_options(o, err));
-    c->columns = calloc((size_t)s->stage_count * COLUMN_COUNT, sizeof *c->columns);
+    size_t cells = (size_t)s->stage_count * COLUMN_COUNT + (size_t)s->rank_count;
+    c->columns = calloc(cells, sizeof *c->columns);
     if (c->columns == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for the costs of %d stages", s->stage_count);
     }
@@ -126,6 +148,17 @@ enum pp_status pp_stage_costs_init(struct pp_stage_costs *c, const struct pp_cos
     share_out(c, o, s);
     link_columns(c, o, s);
     return PP_OK;
+}
+
+struct pp_gen_costs pp_stage_costs_for_generator(const struct pp_stage_costs *c) {
+    return (struct pp_gen_costs){
+        .times = c->costs,
+        .offload_ns = c->offload_ns,
+        .f_adds = c->memory.f_adds,
+        .i_frees = c->memory.i_frees,
+        .w_frees = c->memory.w_frees,
+        .limit = c->limit,
+    };
 }
 
 void pp_stage_costs_deinit(struct pp_stage_costs *c) {
@@ -147,7 +180,7 @@ enum pp_status pp_stage_costs_peaks(const struct pp_stage_costs *c, const struct
             .rank = rank,
             .action = memory[rank].peak_action,
             .units = memory[rank].peak,
-            .per_share = pp_sched_stages_of(s, rank) * c->share,
+            .per_share = parts_of(s, rank) * c->share,
         };
     }
     free(memory);

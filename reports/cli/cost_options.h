@@ -5,10 +5,11 @@
 
 #include "reports/cli/cli.h"
 #include "sim/eval.h"
+#include "sim/generate.h"
 #include "sim/memory.h"
 
 struct pp_cost_options {
-    int64_t f_ns, i_ns, w_ns, pair_ns, p2p_ns;
+    int64_t f_ns, i_ns, w_ns, pair_ns, p2p_ns, offload_ns;
     bool has_f, has_i, has_w, has_pair;
     bool per_stage;   /* durations are a stage's, not a rank's whole share */
     const char *file; /* stage,f,i,w; NULL = none */
@@ -23,26 +24,31 @@ struct pp_cost_options {
         .f_ns = 1000, .i_ns = 1000, .w_ns = 1000, .mem_w = {1, 1}, .limit = { 0, 1 }               \
     }
 
-enum { PP_COST_OPTION_COUNT = 9 };
+enum { PP_COST_OPTION_COUNT = 10 };
 
 /* Writes the rows of an option table. @param rows  [PP_COST_OPTION_COUNT] */
 void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows);
 
-/* A schedule's costs. Activations of rank r count in 1 / (stages of r * mem_w denominator) of the
- * rank's whole share, so that every amount is a whole number. */
+/* A schedule's costs. Activations of rank r count in 1 / (stages of r, copies once * slices * mem_w
+ * denominator) of the rank's whole share, so that every amount is a whole number. */
 struct pp_stage_costs {
     int64_t *columns; /* owns the arrays */
     struct pp_costs costs;
     struct pp_memory_model memory;
-    int64_t share; /* mem_w denominator: units of one stage's activations */
+    const int64_t *offload_ns; /* [stage_count] */
+    const int64_t *limit; /* [rank_count] --memory-limit in the same units; NULL if not given */
+    int64_t share;        /* mem_w denominator: units of one stage's activations */
 };
 
 /*
+ * @param s  sealed or not: only its counts and placement are read
  * @return PP_OK, PP_E_USAGE (flags that contradict each other), PP_E_RANGE, PP_E_FILE, PP_E_CSV
  *         (a cost file that is not well-formed, with line and column), PP_E_NOMEM
  */
 enum pp_status pp_stage_costs_init(struct pp_stage_costs *c, const struct pp_cost_options *o,
                                    const struct pp_sched *s, struct pp_err *err);
+/* The same for a generator; points into `c`. */
+struct pp_gen_costs pp_stage_costs_for_generator(const struct pp_stage_costs *c);
 void pp_stage_costs_deinit(struct pp_stage_costs *c);
 
 /* A peak in units of the rank's whole share: units / per_share. */

@@ -21,16 +21,41 @@ void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows) {
 
 static enum pp_status refuse_foreign(const struct pp_sched_options *o,
                                      const struct pp_schedule_info *info, struct pp_err *err) {
-    if (!o->has_group && !o->has_slices) {
+    bool foreign_group = o->has_group && !info->takes_group;
+    if (!foreign_group && !(o->has_slices && !info->takes_slices)) {
         return PP_OK;
     }
-    const char *flag = o->has_group ? "--group" : "--slices";
+    const char *flag = foreign_group ? "--group" : "--slices";
     pp_fail(err, PP_E_VALUE, "%s does not take %s", info->name, flag);
     pp_hint(err, "leave %s out", flag);
     return PP_E_VALUE;
 }
 
-enum pp_status pp_sched_options_make(const struct pp_sched_options *o, const struct pp_usage *usage,
+/* Costs can be told once the placement is there, and the order once the costs are. */
+static enum pp_status make(const struct pp_schedule_info *info, struct pp_gen_config *config,
+                           const struct pp_cost_options *cost_options, struct pp_sched **sched_p,
+                           struct pp_err *err) {
+    struct pp_sched *s = NULL;
+    struct pp_stage_costs costs;
+    PP_TRY(pp_schedule_begin(info, config, &s, err));
+    enum pp_status status = pp_stage_costs_init(&costs, cost_options, s, err);
+    if (status == PP_OK) {
+        struct pp_gen_costs for_generator = pp_stage_costs_for_generator(&costs);
+        config->costs = &for_generator;
+        status = pp_schedule_finish(info, config, s, err);
+        pp_stage_costs_deinit(&costs);
+    }
+    if (status != PP_OK) {
+        pp_sched_destroy(s);
+        return status;
+    }
+    *sched_p = s;
+    return PP_OK;
+}
+
+enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
+                                     const struct pp_cost_options *cost_options,
+                                     const struct pp_usage *usage,
                                      const struct pp_schedule_info **info_p,
                                      struct pp_sched **sched_p, struct pp_err *err) {
     PP_TRY(pp_need_option(o->has_schedule, "--schedule", usage, err));
@@ -44,8 +69,10 @@ enum pp_status pp_sched_options_make(const struct pp_sched_options *o, const str
         .stages_per_rank =
             o->has_stages_per_rank ? (int32_t)o->stages_per_rank : info->default_stages_per_rank,
         .microbatch_count = (int32_t)o->microbatches,
+        .group = o->has_group ? (int32_t)o->group : 0,
+        .slice_count = o->has_slices ? (int32_t)o->slices : 0,
     };
-    PP_TRY(pp_schedule_generate(info, &config, sched_p, err));
+    PP_TRY(make(info, &config, cost_options, sched_p, err));
     if (info_p != NULL) {
         *info_p = info;
     }

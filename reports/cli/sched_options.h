@@ -3,6 +3,7 @@
 #define PP_REPORTS_CLI_SCHED_OPTIONS_H
 
 #include "reports/cli/cli.h"
+#include "reports/cli/cost_options.h"
 #include "sim/generate.h"
 
 struct pp_sched_options {
@@ -17,12 +18,14 @@ enum { PP_SCHED_OPTION_COUNT = 6 };
 void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows);
 
 /*
- * Finds, checks and generates.
+ * Finds, checks and generates, for these costs.
  * @param info_p  may be NULL
  * @return PP_OK, PP_E_USAGE (a needed flag is missing), PP_E_SCHEDULE, PP_E_VALUE (--group or
- *         --slices, which no schedule here takes), as pp_schedule_generate
+ *         --slices for a schedule without them), as pp_stage_costs_init, as pp_schedule_generate
  */
-enum pp_status pp_sched_options_make(const struct pp_sched_options *o, const struct pp_usage *usage,
+enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
+                                     const struct pp_cost_options *cost_options,
+                                     const struct pp_usage *usage,
                                      const struct pp_schedule_info **info_p,
                                      struct pp_sched **sched_p, struct pp_err *err);
 

@@ -6,7 +6,8 @@
 /* What the library writes, which other tests hold against PyTorch's files. */
 static void library_csv(const struct pp_schedule_info *info, int32_t p, int32_t m,
                         struct pp_text *out) {
-    struct pp_gen_config c = {p, info->default_stages_per_rank, m};
+    struct pp_gen_config c = {
+        .rank_count = p, .stages_per_rank = info->default_stages_per_rank, .microbatch_count = m};
     struct pp_sched *s = NULL;
     cr_assert_eq(pp_schedule_generate(info, &c, &s, NULL), PP_OK);
     cr_assert_eq(pp_sched_csv_write(s, out, NULL), PP_OK);

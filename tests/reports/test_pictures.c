@@ -122,7 +122,9 @@ static void draw_gantt(const struct pp_gantt *charts, int count) {
 
 Test(pictures, gantt_has_a_box_for_every_action_and_a_number_in_each) {
     struct pp_trace t;
-    make_trace("1F1B", (struct pp_gen_config){3, 1, 5}, 0, &t);
+    make_trace("1F1B",
+               (struct pp_gen_config){.rank_count = 3, .stages_per_rank = 1, .microbatch_count = 5},
+               0, &t);
     draw_gantt(&(struct pp_gantt){"a title", &t, 1}, 1);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
@@ -141,7 +143,9 @@ Test(pictures, gantt_has_a_box_for_every_action_and_a_number_in_each) {
 
 Test(pictures, gantt_draws_a_step_of_several_flushes) {
     struct pp_trace t;
-    make_trace("1F1B", (struct pp_gen_config){3, 1, 5}, 0, &t);
+    make_trace("1F1B",
+               (struct pp_gen_config){.rank_count = 3, .stages_per_rank = 1, .microbatch_count = 5},
+               0, &t);
     draw_gantt(&(struct pp_gantt){"three flushes", &t, 3}, 1);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
@@ -153,8 +157,12 @@ Test(pictures, gantt_draws_a_step_of_several_flushes) {
 
 Test(pictures, gantt_stacks_charts_and_shades_stages) {
     struct pp_trace t[2];
-    make_trace("ZBVZeroBubble", (struct pp_gen_config){2, 2, 4}, 0, &t[0]);
-    make_trace("DualPipeV", (struct pp_gen_config){2, 2, 4}, 1500000, &t[1]);
+    make_trace("ZBVZeroBubble",
+               (struct pp_gen_config){.rank_count = 2, .stages_per_rank = 2, .microbatch_count = 4},
+               0, &t[0]);
+    make_trace("DualPipeV",
+               (struct pp_gen_config){.rank_count = 2, .stages_per_rank = 2, .microbatch_count = 4},
+               1500000, &t[1]);
     draw_gantt((struct pp_gantt[]){{"one", &t[0], 1}, {"two", &t[1], 1}}, 2);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
@@ -170,7 +178,9 @@ Test(pictures, gantt_stacks_charts_and_shades_stages) {
 
 Test(pictures, same_input_same_bytes) {
     struct pp_trace t;
-    make_trace("Interleaved1F1B", (struct pp_gen_config){4, 2, 8}, 0, &t);
+    make_trace("Interleaved1F1B",
+               (struct pp_gen_config){.rank_count = 4, .stages_per_rank = 2, .microbatch_count = 8},
+               0, &t);
     const char *const names[] = {"gantt.svg", "gantt.png"};
     char *first[2];
     size_t first_size[2];
@@ -191,7 +201,9 @@ Test(pictures, same_input_same_bytes) {
 
 Test(pictures, titles_are_text_never_commands) {
     struct pp_trace t;
-    make_trace("GPipe", (struct pp_gen_config){1, 1, 1}, 0, &t);
+    make_trace("GPipe",
+               (struct pp_gen_config){.rank_count = 1, .stages_per_rank = 1, .microbatch_count = 1},
+               0, &t);
     draw_gantt(
         &(struct pp_gantt){"it's '; system(\"touch x\") \n`id` {/Bold a}_b %g \\ & <tag>\x01", &t,
                            1},
@@ -206,7 +218,10 @@ Test(pictures, titles_are_text_never_commands) {
 
 Test(pictures, many_ranks_and_microbatches_stay_quick_and_small) {
     struct pp_trace t;
-    make_trace("1F1B", (struct pp_gen_config){64, 1, 1024}, 0, &t);
+    make_trace(
+        "1F1B",
+        (struct pp_gen_config){.rank_count = 64, .stages_per_rank = 1, .microbatch_count = 1024}, 0,
+        &t);
     struct timespec begin;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -226,7 +241,10 @@ Test(pictures, many_ranks_and_microbatches_stay_quick_and_small) {
 
 Test(pictures, more_ranks_than_rows_are_thinned_out) {
     struct pp_trace t;
-    make_trace("GPipe", (struct pp_gen_config){300, 1, 2}, 0, &t);
+    make_trace(
+        "GPipe",
+        (struct pp_gen_config){.rank_count = 300, .stages_per_rank = 1, .microbatch_count = 2}, 0,
+        &t);
     draw_gantt(&(struct pp_gantt){"many", &t, 1}, 1);
     size_t size;
     char *svg = read_file("gantt.svg", &size);
