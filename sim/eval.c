@@ -126,6 +126,10 @@ static bool any_pair(const struct pp_sched *s) {
 enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
                               struct pp_deadlock *deadlock_p, struct pp_err *err) {
     PP_ASSERT(s->sealed);
+    if (s->lowered) {
+        return pp_fail(err, PP_E_ARG,
+                       "a lowered schedule cannot be evaluated, need the compute-only one");
+    }
     size_t rank_count = (size_t)s->rank_count;
     struct walk w = {.s = s};
     w.next = malloc(3 * rank_count * sizeof *w.next);

@@ -33,8 +33,9 @@ struct pp_deadlock {
 void pp_deadlock_deinit(struct pp_deadlock *d);
 
 /**
+ * @param s           sealed and compute-only
  * @param deadlock_p  filled on PP_E_DEADLOCK with the cycle; may be NULL
- * @return PP_OK, PP_E_DEADLOCK (message names the cycle), PP_E_NOMEM
+ * @return PP_OK, PP_E_ARG (a lowered schedule), PP_E_DEADLOCK (message names the cycle), PP_E_NOMEM
  * Cost: O(actions), about 10 ns an action.
  */
 enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,

@@ -114,6 +114,19 @@ enum pp_status pp_sched_set_slices(struct pp_sched *s, int32_t slice_count, stru
     return PP_OK;
 }
 
+void pp_sched_set_lowered(struct pp_sched *s) {
+    PP_ASSERT(!s->sealed && s->action_count == 0);
+    s->lowered = true;
+}
+
+static int32_t most_actions(const struct pp_sched *s) {
+    return s->lowered ? PP_SCHED_MAX_LOWERED_ACTIONS : PP_SCHED_MAX_ACTIONS;
+}
+
+static bool has_microbatch(enum pp_action_type type) {
+    return type < PP_UNSHARD || type >= PP_OFFLOAD;
+}
+
 /* Why an action was refused; called only when it was. */
 static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_action_type type,
                              int32_t stage, int32_t microbatch, struct pp_err *err) {
@@ -121,7 +134,7 @@ static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_act
         return pp_fail(err, PP_E_RANGE, "rank %d is out of range, need 0 to %d", rank,
                        s->rank_count - 1);
     }
-    if (type > PP_B && type < PP_OFFLOAD) {
+    if (type > PP_B && type < PP_OFFLOAD && !s->lowered) {
         return pp_fail(err, PP_E_RANGE, "%s is not a compute action, need F, I, W or B",
                        pp_action_type_text(type));
     }
@@ -129,23 +142,31 @@ static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_act
         return pp_fail(err, PP_E_RANGE, "stage %d is out of range, need 0 to %d", stage,
                        s->stage_count - 1);
     }
-    if (microbatch < 0 || microbatch >= s->microbatch_count) {
+    if (!has_microbatch(type) && microbatch != -1) {
+        return pp_fail(err, PP_E_RANGE, "%s has no microbatch, need -1, got %d",
+                       pp_action_type_text(type), microbatch);
+    }
+    if (has_microbatch(type) && (microbatch < 0 || microbatch >= s->microbatch_count)) {
         return pp_fail(err, PP_E_RANGE, "microbatch %d is out of range, need 0 to %d", microbatch,
                        s->microbatch_count - 1);
     }
     if (s->stage_rank[stage] != rank) {
-        return pp_fail(err, PP_E_PLACEMENT, "%d%s%d on rank %d, but stage %d is on rank %d", stage,
-                       pp_action_type_text(type), microbatch, rank, stage, s->stage_rank[stage]);
+        struct pp_action a = {.stage = stage, .microbatch = microbatch, .type = (uint8_t)type};
+        char text[PP_ACTION_TEXT_BYTES];
+        return pp_fail(err, PP_E_PLACEMENT, "%s on rank %d, but stage %d is on rank %d",
+                       pp_action_text(&a, text), rank, stage, s->stage_rank[stage]);
     }
-    return pp_fail(err, PP_E_RANGE, "rank %d has more than %d cells", rank, PP_SCHED_MAX_ACTIONS);
+    return pp_fail(err, PP_E_RANGE, "rank %d has more than %d cells", rank, most_actions(s));
 }
 
 static bool is_acceptable(const struct pp_sched *s, int32_t rank, enum pp_action_type type,
                           int32_t stage, int32_t microbatch) {
-    return (uint32_t)rank < (uint32_t)s->rank_count && (type <= PP_B || type >= PP_OFFLOAD) &&
+    return (uint32_t)rank < (uint32_t)s->rank_count &&
+           (type <= PP_B || type >= PP_OFFLOAD || s->lowered) &&
            (uint32_t)stage < (uint32_t)s->stage_count &&
-           (uint32_t)microbatch < (uint32_t)s->microbatch_count && s->stage_rank[stage] == rank &&
-           s->cell_count[rank] < PP_SCHED_MAX_ACTIONS;
+           (has_microbatch(type) ? (uint32_t)microbatch < (uint32_t)s->microbatch_count
+                                 : microbatch == -1) &&
+           s->stage_rank[stage] == rank && s->cell_count[rank] < most_actions(s);
 }
 
 /* Makes room for `extra` more actions. */
@@ -153,8 +174,8 @@ static enum pp_status reserve(struct pp_sched *s, int32_t extra, struct pp_err *
     if (s->action_count + extra <= s->action_capacity) {
         return PP_OK;
     }
-    if (s->action_count + extra > PP_SCHED_MAX_ACTIONS) {
-        return pp_fail(err, PP_E_RANGE, "more than %d actions", PP_SCHED_MAX_ACTIONS);
+    if (s->action_count + extra > most_actions(s)) {
+        return pp_fail(err, PP_E_RANGE, "more than %d actions", most_actions(s));
     }
     int32_t capacity = s->action_capacity < FIRST_CAPACITY ? FIRST_CAPACITY : s->action_capacity;
     if (capacity == s->action_capacity) {
@@ -186,7 +207,7 @@ enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_typ
     }
     PP_TRY(reserve(s, 1, err));
     append(s, type, stage, microbatch, s->cell_count[rank], 0);
-    s->cell_count[rank] += type <= PP_B; /* a transfer to the host has no cell of its own */
+    s->cell_count[rank] += type <= PP_B || s->lowered; /* to the host: no cell in compute-only */
     return PP_OK;
 }
 
@@ -218,6 +239,9 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
     if (rank < 0 || rank >= s->rank_count) {
         return pp_fail(err, PP_E_RANGE, "rank %d is out of range, need 0 to %d", rank,
                        s->rank_count - 1);
+    }
+    if (s->lowered) {
+        return pp_fail(err, PP_E_RANGE, "a lowered schedule has no idle cells");
     }
     if (count < 0 || count > PP_SCHED_MAX_ACTIONS - s->cell_count[rank]) {
         return pp_fail(err, PP_E_RANGE, "%d more idle cells on rank %d, which has %d of %d", count,

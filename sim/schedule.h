@@ -11,6 +11,11 @@
  * share `cell`; everything else has its own cell. Idle CSV cells are gaps in the cell numbers:
  * planning marks for people, without meaning in time.
  *
+ * A compute-only schedule says what each rank computes, in which order; a lowered one (sim/lower.h,
+ * or a compute_comms file) also says when it sends, receives, gathers parameters and reduces
+ * gradients: all types, no idle cells. SEND and RECV are numbered by the stage on their own rank:
+ * 0SEND_F3 meets 1RECV_F3, 1SEND_B3 meets 0RECV_B3.
+ *
  * Source of action language and CSV form: PyTorch 2.14.1, torch.distributed.pipelining.schedules.
  */
 #ifndef PP_SIM_SCHEDULE_H
@@ -22,7 +27,9 @@ enum {
     PP_SCHED_MAX_RANKS = 4096,
     PP_SCHED_MAX_STAGES = 65536,
     PP_SCHED_MAX_MICROBATCHES = 1 << 20,
-    PP_SCHED_MAX_ACTIONS = 1 << 24,
+    PP_SCHED_MAX_ACTIONS = 1 << 24,         /* of a compute-only schedule */
+    PP_SCHED_MAX_LOWERED_ACTIONS = 1 << 26, /* a compute action may bring a RECV, a SEND and an
+                                               UNSHARD and RESHARD */
 };
 
 /* type, text in a cell. F, I, W, B are compute; OFFLOAD and RELOAD stand among them where a
@@ -72,8 +79,11 @@ struct pp_sched {
     int32_t *cell_count;       /* [rank_count] cells of the CSV row, idle ones included */
     struct pp_action *actions; /* [action_count] grouped by rank, in order (after sealing) */
     int32_t *producer;         /* [action_count] the action whose output it needs first: F of the
-                                  stage before, I or B of the stage after; -1 if none */
+                                  stage before, I or B of the stage after; -1 if none. Lowered: of
+                                  F, I, B the RECV, or that action if it is on the same rank; of a
+                                  SEND its compute action; of a RECV the SEND of the other rank */
     int32_t action_capacity;   /* room in `actions` while building */
+    bool lowered;              /* with communication, see above */
     bool sealed;
 };
 
@@ -100,7 +110,12 @@ enum pp_status pp_sched_set_bidirectional(struct pp_sched *s, struct pp_err *err
  *  @return PP_OK, PP_E_RANGE (microbatch_count is not a multiple) */
 enum pp_status pp_sched_set_slices(struct pp_sched *s, int32_t slice_count, struct pp_err *err);
 
-/** Appends a compute action in a new cell of `rank`'s row.
+/** Makes a lowered schedule: pp_sched_add then takes every type, and no cell is idle. Before any
+ *  action. */
+void pp_sched_set_lowered(struct pp_sched *s);
+
+/** Appends an action in a new cell of `rank`'s row: a compute action, or any if lowered.
+ *  @param microbatch  -1 for UNSHARD, RESHARD and REDUCE_GRAD
  *  @return PP_OK, PP_E_RANGE, PP_E_PLACEMENT (the stage is on another rank), PP_E_NOMEM */
 enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
                             int32_t stage, int32_t microbatch, struct pp_err *err);
@@ -112,14 +127,20 @@ enum pp_status pp_sched_add_pair(struct pp_sched *s, int32_t rank, enum pp_actio
                                  enum pp_action_type second, int32_t second_stage,
                                  int32_t second_microbatch, struct pp_err *err);
 
-/** Appends `count` idle cells. @return PP_OK, PP_E_RANGE (PP_SCHED_MAX_ACTIONS cells a rank) */
+/** Appends `count` idle cells. @return PP_OK, PP_E_RANGE (PP_SCHED_MAX_ACTIONS cells a rank, or
+ *  lowered) */
 enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count,
                                  struct pp_err *err);
 
 /**
  * Checks and freezes. Every (stage, microbatch) must have exactly one F and either one B or one I
  * and one W, on the stage's rank, F before I/B, I before W. Whether ranks wait for one another in a
- * cycle is found by pp_eval_create.
+ * cycle is found by pp_eval_create. Lowered, further: between neighbouring stages of different
+ * ranks one SEND and one RECV a microbatch and direction and no others, a SEND after its compute
+ * action, a RECV before the one that needs it; UNSHARD and RESHARD of a stage alternate, and if
+ * there are any, its compute actions stand between the two; REDUCE_GRAD, if there is any, once a
+ * stage and after its last B or W. The order of a channel's messages is not looked at
+ * (sim/schedule_warn.h), nor whether ranks wait for one another.
  * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order; the
  *         place is row and cell of the CSV, 1-based), PP_E_NOMEM
  * Cost: O(actions + stages * microbatches).

@@ -49,6 +49,9 @@ static void put_row(struct writer *w, const struct pp_sched *s, int32_t rank) {
     int32_t column = 0;
     for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
         const struct pp_action *a = &s->actions[at];
+        if (a->type >= PP_OFFLOAD && !s->lowered) {
+            continue; /* has no cell */
+        }
         for (; column < a->cell; column++) {
             put(w, ',');
         }

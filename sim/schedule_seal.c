@@ -1,16 +1,9 @@
 /* Checking and freezing a schedule: groups actions by rank, finds what is double, out of order or
  * missing, and links every action to its producer. */
-#include "sim/schedule.h"
+#include "sim/schedule_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Actions of one (stage, microbatch), as index + 1; 0 = none seen yet. */
-struct slot {
-    int32_t forward;
-    int32_t backward; /* I or B */
-    int32_t weight;   /* W, or the same B */
-};
 
 /* Groups actions by rank, keeping each rank's order. Generators and files come grouped already. */
 static enum pp_status group_by_rank(struct pp_sched *s, struct pp_err *err) {
@@ -48,9 +41,8 @@ static enum pp_status group_by_rank(struct pp_sched *s, struct pp_err *err) {
     return PP_OK;
 }
 
-/* Reports an action that cannot stand where it is: "why" completes "row 2, column 5: 1B0 ...". */
-static enum pp_status misplaced(const struct pp_sched *s, int32_t at, const char *why,
-                                struct pp_err *err) {
+enum pp_status pp_sched_misplaced(const struct pp_sched *s, int32_t at, const char *why,
+                                  struct pp_err *err) {
     const struct pp_action *a = &s->actions[at];
     int32_t rank = s->stage_rank[a->stage];
     char text[PP_ACTION_TEXT_BYTES];
@@ -63,47 +55,48 @@ static enum pp_status misplaced(const struct pp_sched *s, int32_t at, const char
 /* A stage runs the forwards of a microbatch's slices in order and the backwards in reverse: a slice
  * attends to what the earlier ones kept. `slot` is one of an array with its neighbours around it.
  */
-static enum pp_status check_slice(const struct pp_sched *s, int32_t at, const struct slot *slot,
-                                  struct pp_err *err) {
+static enum pp_status check_slice(const struct pp_sched *s, int32_t at,
+                                  const struct pp_sched_slot *slot, struct pp_err *err) {
     const struct pp_action *a = &s->actions[at];
     int32_t slice = a->microbatch % s->slice_count;
     if (a->type == PP_F && slice > 0 && slot[-1].forward == 0) {
-        return misplaced(s, at, "comes before the forward of the slice before it", err);
+        return pp_sched_misplaced(s, at, "comes before the forward of the slice before it", err);
     }
     if ((a->type == PP_I || a->type == PP_B) && slice < s->slice_count - 1 &&
         slot[1].backward == 0) {
-        return misplaced(s, at, "comes before the backward of the slice after it", err);
+        return pp_sched_misplaced(s, at, "comes before the backward of the slice after it", err);
     }
     return PP_OK;
 }
 
 /* Notes one action in its slot. */
-static enum pp_status note(const struct pp_sched *s, int32_t at, struct slot *slot,
+static enum pp_status note(const struct pp_sched *s, int32_t at, struct pp_sched_slot *slot,
                            struct pp_err *err) {
     enum pp_action_type type = s->actions[at].type;
     if (type == PP_F) {
         if (slot->forward != 0) {
-            return misplaced(s, at, "appears a second time", err);
+            return pp_sched_misplaced(s, at, "appears a second time", err);
         }
         slot->forward = at + 1;
         return PP_OK;
     }
     if (slot->forward == 0) {
-        return misplaced(s, at, "comes before its forward; F must run first", err);
+        return pp_sched_misplaced(s, at, "comes before its forward; F must run first", err);
     }
     if (type == PP_W) {
         if (slot->backward == 0) {
-            return misplaced(s, at, "comes before its I; the backward for the input must run first",
-                             err);
+            return pp_sched_misplaced(
+                s, at, "comes before its I; the backward for the input must run first", err);
         }
         if (slot->weight != 0) {
-            return misplaced(s, at, "computes weight gradients a second time", err);
+            return pp_sched_misplaced(s, at, "computes weight gradients a second time", err);
         }
         slot->weight = at + 1;
         return PP_OK;
     }
     if (slot->backward != 0) {
-        return misplaced(s, at, "runs a second backward; need one B, or one I and one W", err);
+        return pp_sched_misplaced(s, at, "runs a second backward; need one B, or one I and one W",
+                                  err);
     }
     slot->backward = at + 1;
     if (type == PP_B) {
@@ -113,8 +106,8 @@ static enum pp_status note(const struct pp_sched *s, int32_t at, struct slot *sl
 }
 
 /* Reports what (stage, microbatch) `index` lacks. */
-static enum pp_status missing(const struct pp_sched *s, int64_t index, const struct slot *slot,
-                              struct pp_err *err) {
+static enum pp_status missing(const struct pp_sched *s, int64_t index,
+                              const struct pp_sched_slot *slot, struct pp_err *err) {
     int32_t stage = (int32_t)(index / s->microbatch_count);
     int32_t microbatch = (int32_t)(index % s->microbatch_count);
     int32_t rank = s->stage_rank[stage];
@@ -140,12 +133,12 @@ static enum pp_status missing(const struct pp_sched *s, int64_t index, const str
 
 /* Fills the slots. If the schedule has fewer actions than slots only the first ones are there: one
  * of those is then incomplete, so memory stays in proportion to the actions. */
-static enum pp_status note_all(const struct pp_sched *s, struct slot *slots, int64_t slot_count,
-                               struct pp_err *err) {
+static enum pp_status note_all(const struct pp_sched *s, struct pp_sched_slot *slots,
+                               int64_t slot_count, struct pp_err *err) {
     for (int32_t at = 0; at < s->action_count; at++) {
         const struct pp_action *a = &s->actions[at];
         int64_t index = (int64_t)a->stage * s->microbatch_count + a->microbatch;
-        if (index < slot_count) {
+        if (a->type <= PP_B && index < slot_count) {
             PP_TRY(note(s, at, &slots[index], err));
             PP_TRY(check_slice(s, at, &slots[index], err));
         }
@@ -158,11 +151,12 @@ static enum pp_status note_all(const struct pp_sched *s, struct slot *slots, int
     return PP_OK;
 }
 
-static void link_producers(struct pp_sched *s, const struct slot *slots) {
+static void link_producers(struct pp_sched *s, const struct pp_sched_slot *slots) {
     int32_t microbatch_count = s->microbatch_count;
     for (int32_t at = 0; at < s->action_count; at++) {
         const struct pp_action *a = &s->actions[at];
-        const struct slot *slot = &slots[(int64_t)a->stage * microbatch_count + a->microbatch];
+        const struct pp_sched_slot *slot =
+            &slots[(int64_t)a->stage * microbatch_count + a->microbatch];
         int32_t producer = -1;
         if (a->type == PP_F) {
             producer = pp_sched_stage_before(s, a->stage) < 0
@@ -181,7 +175,7 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
     if (slot_count > s->action_count) {
         slot_count = (int64_t)s->action_count + 1;
     }
-    struct slot *slots = calloc((size_t)slot_count + 1, sizeof *slots);
+    struct pp_sched_slot *slots = calloc((size_t)slot_count + 1, sizeof *slots);
     free(s->producer); /* of an earlier attempt */
     s->producer = malloc(((size_t)s->action_count + 1) * sizeof *s->producer);
     enum pp_status status = PP_OK;
@@ -190,7 +184,9 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
     } else {
         status = note_all(s, slots, slot_count, err);
     }
-    if (status == PP_OK) {
+    if (status == PP_OK && s->lowered) {
+        status = pp_sched_seal_lowered(s, slots, err);
+    } else if (status == PP_OK) {
         link_producers(s, slots);
     }
     free(slots);
