@@ -68,14 +68,13 @@ enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, struct pp_er
     X(interleaved_zero_bubble)                                                                     \
     X(zbv_zero_bubble)                                                                             \
     X(dualpipev)                                                                                   \
-<<<<<<< HEAD
-X(dualpipe)
-X(seq1f1b)
-X(1f1b_overlap)
-X(interleaved_1f1b_overlap)
-=======
-X(vzb)
->>>>>>> vzb
+    X(dualpipe)                                                                                    \
+    X(seq1f1b)                                                                                     \
+    X(1f1b_overlap)                                                                                \
+    X(interleaved_1f1b_overlap)                                                                    \
+    X(vzb)                                                                                         \
+    X(gis)                                                                                         \
+    X(gish)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)

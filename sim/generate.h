@@ -13,8 +13,6 @@
 /** What generators that choose an order for given costs know. Each figure a stage or rank. */
 struct pp_gen_costs {
     struct pp_costs times;
-    const int64_t
-        *offload_ns; /* [stage_count] activations to the host, and as long back; NULL = 0 */
     /* Activations in any unit, [stage_count]: F adds, I frees, W frees the rest.
        All NULL: F adds 1, W frees 1. */
     const int64_t *f_adds, *i_frees, *w_frees;
