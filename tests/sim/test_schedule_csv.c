@@ -25,24 +25,10 @@ static bool same_again(const char *label, const char *text, const char *expected
 
 static void custom_row(char *f[MAX_FIELDS], int count, void *context) {
     int *accepted = context;
-    cr_assert_eq(count, 6);
-    struct pp_text csv = {0};
-    for (const char *at = f[5]; *at != '\0'; at++) {
-        pp_text_add(&csv, *at == '/' ? "\r\n" : at, *at == '/' ? 2 : 1);
-    }
-    pp_text_puts(&csv, "\r\n");
-    struct pp_csv_expect expect = {.rank_count = (int32_t)strtol(f[0], NULL, 10),
-                                   .stage_count = (int32_t)strtol(f[1], NULL, 10),
-                                   .microbatch_count = (int32_t)strtol(f[2], NULL, 10)};
-    struct pp_sched *s = NULL;
+    cr_assert_eq(count, 7);
+    struct pp_sched *s = parse_custom(f);
     struct pp_err err = {0};
-    enum pp_status status = pp_sched_csv_parse("custom", csv.bytes, csv.size, &expect, &s, &err);
-    pp_text_free(&csv);
-    cr_expect_eq(status, PP_OK, "%s", err.message);
-    if (status != PP_OK) {
-        return;
-    }
-    cr_expect(has_id(s, f[4]), "%s", f[5]);
+    cr_expect(has_id(s, f[4]), "%s", f[6]);
     char *at = f[3];
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
         cr_expect_eq(s->stage_rank[stage], (int32_t)strtol(at, &at, 10));
