@@ -48,6 +48,11 @@ static json_t *info_json(const struct pp_schedule_info *info) {
     json_object_set_new(row, "default_stages_per_rank",
                         json_integer(info->default_stages_per_rank));
     json_object_set_new(row, "splits_backward", json_boolean(info->splits_backward));
+    json_object_set_new(row, "in_pytorch", json_boolean(info->in_pytorch));
+    json_object_set_new(row, "bidirectional", json_boolean(info->is_bidirectional));
+    json_object_set_new(row, "takes_group", json_boolean(info->takes_group));
+    json_object_set_new(row, "takes_slices", json_boolean(info->takes_slices));
+    json_object_set_new(row, "uses_costs", json_boolean(info->uses_costs));
     json_object_set_new(row, "microbatches", json_string(info->microbatch_rule));
     json_object_set_new(row, "bubble", json_string(info->bubble));
     json_object_set_new(row, "memory", json_string(info->memory));
@@ -83,8 +88,11 @@ static enum pp_status list(struct pp_cli *cli, struct pp_err *err) {
     enum pp_status status = pp_table_print(&t, cli->out, err);
     pp_table_deinit(&t);
     if (status == PP_OK) {
-        fprintf(cli->out, "\np ranks, v stages a rank, m microbatches; bubble over makespan at "
-                          "zero transfer time; memory in microbatches of a rank's whole share\n");
+        fprintf(cli->out,
+                "\np ranks, v stages a rank, m microbatches, g --group, s --slices; F, I, W, "
+                "B = I + W, T = F + B durations of a rank's whole share. Bubble: share of "
+                "the makespan at zero transfer time. Memory: peak of the worst rank in "
+                "microbatches of a rank's whole share.\n");
     }
     return status;
 }
