@@ -16,7 +16,7 @@
 #ifndef PP_SIM_SCHEDULE_CSV_H
 #define PP_SIM_SCHEDULE_CSV_H
 
-#include "sim/schedule.h"
+#include "sim/schedule_findings.h"
 
 enum {
     PP_CSV_MAX_BYTES = 1 << 28,
@@ -55,6 +55,13 @@ struct pp_csv_expect {
 enum pp_status pp_sched_csv_parse(const char *name, const char *text, size_t size,
                                   const struct pp_csv_expect *expect, struct pp_sched **sched_p,
                                   struct pp_err *err);
+
+/** The same, going on behind what is wrong. @return as pp_sched_csv_parse; PP_E_CSV if anything was
+ *  noted in `findings`, of which `err` then is one */
+enum pp_status pp_sched_csv_parse_all(const char *name, const char *text, size_t size,
+                                      const struct pp_csv_expect *expect,
+                                      struct pp_findings *findings, struct pp_sched **sched_p,
+                                      struct pp_err *err);
 
 /** Reads a file. @return as pp_sched_csv_parse, PP_E_FILE */
 enum pp_status pp_sched_csv_read(const char *path, const struct pp_csv_expect *expect,

@@ -23,9 +23,10 @@ struct stage_state {
 struct check {
     const struct pp_sched *s;
     const struct pp_sched_slot *slots;
-    struct transfers *transfers; /* [stage_count * microbatch_count] */
-    struct stage_state *stages;  /* [stage_count] */
-    bool gathers, reduces;       /* whether the schedule has any UNSHARD, any REDUCE_GRAD */
+    struct transfers *transfers;  /* [stage_count * microbatch_count] */
+    struct stage_state *stages;   /* [stage_count] */
+    bool gathers, reduces;        /* whether the schedule has any UNSHARD, any REDUCE_GRAD */
+    struct pp_findings *findings; /* NULL: the first failure ends the check */
 };
 
 static int64_t slot_index(const struct pp_sched *s, int32_t stage, int32_t microbatch) {
@@ -116,15 +117,16 @@ static enum pp_status check_stage_action(struct check *c, int32_t at, struct pp_
 }
 
 /* Reports an action that the rank of `stage` lacks. @param microbatch  -1 where it has none */
-static enum pp_status missing(const struct pp_sched *s, enum pp_action_type type, int32_t stage,
+static enum pp_status missing(const struct check *c, enum pp_action_type type, int32_t stage,
                               int32_t microbatch, const char *why, struct pp_err *err) {
+    const struct pp_sched *s = c->s;
     struct pp_action a = {.stage = stage, .microbatch = microbatch, .type = (uint8_t)type};
     int32_t rank = s->stage_rank[stage];
     char text[PP_ACTION_TEXT_BYTES];
     enum pp_status status = pp_fail(err, PP_E_CSV, "rank %d never runs %s in row %d: %s", rank,
                                     pp_action_text(&a, text), rank + 1, why);
     pp_err_place(err, NULL, rank + 1, s->cell_count[rank]);
-    return status;
+    return pp_findings_take(c->findings, status, err, text);
 }
 
 static enum pp_status check_missing(const struct check *c, struct pp_err *err) {
@@ -132,11 +134,12 @@ static enum pp_status check_missing(const struct check *c, struct pp_err *err) {
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
         const struct stage_state *state = &c->stages[stage];
         if (state->is_gathered) {
-            return missing(s, PP_RESHARD, stage, -1, "the stage is still gathered at the end", err);
+            PP_TRY(
+                missing(c, PP_RESHARD, stage, -1, "the stage is still gathered at the end", err));
         }
         if (c->reduces && !state->is_reduced) {
-            return missing(s, PP_REDUCE_GRAD, stage, -1, "other stages reduce their gradients",
-                           err);
+            PP_TRY(
+                missing(c, PP_REDUCE_GRAD, stage, -1, "other stages reduce their gradients", err));
         }
         for (enum pp_action_type type = PP_SEND_F; type <= PP_RECV_B; type++) {
             if (!crosses_ranks(s, stage, peer_stage(s, type, stage))) {
@@ -144,8 +147,8 @@ static enum pp_status check_missing(const struct check *c, struct pp_err *err) {
             }
             for (int32_t m = 0; m < s->microbatch_count; m++) {
                 if (c->transfers[slot_index(s, stage, m)].of[type - PP_SEND_F] == 0) {
-                    return missing(s, type, stage, m, "every transfer needs one SEND and one RECV",
-                                   err);
+                    PP_TRY(missing(c, type, stage, m, "every transfer needs one SEND and one RECV",
+                                   err));
                 }
             }
         }
@@ -161,10 +164,21 @@ static enum pp_status check_all(struct check *c, struct pp_err *err) {
     }
     for (int32_t at = 0; at < s->action_count; at++) {
         enum pp_action_type type = s->actions[at].type;
-        PP_TRY(type >= PP_SEND_F && type <= PP_RECV_B ? check_transfer(c, at, err)
-                                                      : check_stage_action(c, at, err));
+        enum pp_status status = type >= PP_SEND_F && type <= PP_RECV_B
+                                    ? check_transfer(c, at, err)
+                                    : check_stage_action(c, at, err);
+        if (status != PP_OK) {
+            char text[PP_ACTION_TEXT_BYTES];
+            PP_TRY(
+                pp_findings_take(c->findings, status, err, pp_action_text(&s->actions[at], text)));
+        }
     }
-    return check_missing(c, err);
+    PP_TRY(check_missing(c, err));
+    if (c->findings != NULL && c->findings->count > 0) {
+        *err = c->findings->items[0].err;
+        return err->status;
+    }
+    return PP_OK;
 }
 
 /* The action whose output `a` needs, as index + 1; 0 if none. */
@@ -194,9 +208,9 @@ static int32_t producer_of(const struct check *c, const struct pp_action *a) {
 }
 
 enum pp_status pp_sched_seal_lowered(struct pp_sched *s, const struct pp_sched_slot *slots,
-                                     struct pp_err *err) {
+                                     struct pp_findings *f, struct pp_err *err) {
     size_t slot_count = (size_t)s->stage_count * (size_t)s->microbatch_count;
-    struct check c = {.s = s, .slots = slots};
+    struct check c = {.s = s, .slots = slots, .findings = f};
     c.transfers = calloc(slot_count, sizeof *c.transfers);
     c.stages = calloc((size_t)s->stage_count, sizeof *c.stages);
     enum pp_status status = PP_OK;

@@ -11,11 +11,16 @@ struct reader {
     const char *name;
     const char *at, *end;
     const struct pp_csv_expect *expect;
-    int32_t row, column; /* 0-based cell under the cursor */
+    int32_t row, column;          /* 0-based cell under the cursor */
+    struct pp_findings *findings; /* NULL: the first failure ends the reading */
+    bool is_second;               /* walk: what fails was noted in the first */
+    const char *field;            /* text of the cell under the cursor */
+    size_t field_size;
     struct pp_err *err;
 };
 
-/* One cell: `count` 0 is idle, 2 a pair. */
+/* One cell: `count` 0 is idle, 2 a pair, BAD_CELL none of these. */
+enum { BAD_CELL = -1 };
 struct cell {
     int32_t count;
     struct pp_action part[2];
@@ -26,6 +31,7 @@ struct survey {
     int32_t row_count, stage_count, microbatch_count;
     int32_t stage_capacity;
     int32_t *stage_rank; /* [stage_capacity]; -1 for a stage not seen */
+    int32_t *blamed_row; /* [stage_capacity] last row in which it was out of place; -1 */
 };
 
 enum { SHOWN = 40 };
@@ -48,6 +54,20 @@ static enum pp_status fail_at(const struct reader *r, const char *text, size_t s
                                     r->column + 1, shown, why);
     pp_err_place(r->err, r->name, r->row + 1, r->column + 1);
     return status;
+}
+
+/* Notes a failure of the cell under the cursor, to go on behind it, or gives it back. */
+static enum pp_status tolerate(const struct reader *r, enum pp_status status) {
+    if (status == PP_OK || r->findings == NULL) {
+        return status;
+    }
+    if (r->is_second && (status == PP_E_CSV || status == PP_E_PLACEMENT)) {
+        return PP_OK;
+    }
+    char text[PP_ACTION_TEXT_BYTES];
+    snprintf(text, sizeof text, "%.*s", (int)(r->field_size < SHOWN ? r->field_size : SHOWN),
+             r->field);
+    return pp_findings_take(r->findings, status, r->err, text);
 }
 
 static const char action_form[] = "write stage, type, microbatch, such as 2F0 (F forward, B full "
@@ -220,12 +240,24 @@ static enum pp_status next_field(struct reader *r, const char **text_p, size_t *
     return PP_OK;
 }
 
+/* Moves to the end of a cell that could not be read. */
+static void skip_field(struct reader *r) {
+    while (r->at < r->end && *r->at != ',' && *r->at != '\n' && *r->at != '\r') {
+        r->at++;
+    }
+}
+
 /* Reads the next cell. *row_ends_p: it was the last of its row, and the cursor is behind it. */
 static enum pp_status next_cell(struct reader *r, struct cell *cell, bool *row_ends_p) {
-    const char *text = NULL;
-    size_t size = 0;
-    PP_TRY(next_field(r, &text, &size));
-    PP_TRY(read_cell(r, text, size, cell));
+    enum pp_status status = next_field(r, &r->field, &r->field_size);
+    if (status == PP_OK) {
+        status = read_cell(r, r->field, r->field_size, cell);
+    }
+    if (status != PP_OK) {
+        PP_TRY(tolerate(r, status));
+        cell->count = BAD_CELL;
+        skip_field(r);
+    }
     *row_ends_p = r->at == r->end || *r->at != ',';
     if (r->at == r->end) {
         return PP_OK;
@@ -233,7 +265,8 @@ static enum pp_status next_cell(struct reader *r, struct cell *cell, bool *row_e
     if (*r->at == '\r') {
         r->at++;
         if (r->at < r->end && *r->at != '\n') {
-            return fail_at(r, text, size, "ends in a carriage return without a line feed");
+            return tolerate(r, fail_at(r, r->field, r->field_size,
+                                       "ends in a carriage return without a line feed"));
         }
     }
     r->at += r->at < r->end; /* the comma or the line feed */
@@ -250,7 +283,7 @@ static enum pp_status each_cell(struct reader *r,
         for (r->column = 0; !row_ends; r->column++) {
             struct cell cell;
             PP_TRY(next_cell(r, &cell, &row_ends));
-            PP_TRY(take(r, &cell, context));
+            PP_TRY(tolerate(r, take(r, &cell, context)));
         }
     }
     return PP_OK;
@@ -262,28 +295,39 @@ static enum pp_status reserve_stage(struct survey *v, int32_t stage, struct pp_e
     }
     int32_t capacity = stage < 64 ? 64 : stage + 1 + stage / 2;
     int32_t *stage_rank = realloc(v->stage_rank, (size_t)capacity * sizeof *stage_rank);
-    if (stage_rank == NULL) {
+    v->stage_rank = stage_rank != NULL ? stage_rank : v->stage_rank;
+    int32_t *blamed_row = realloc(v->blamed_row, (size_t)capacity * sizeof *blamed_row);
+    v->blamed_row = blamed_row != NULL ? blamed_row : v->blamed_row;
+    if (stage_rank == NULL || blamed_row == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d stages", capacity);
     }
     for (int32_t i = v->stage_capacity; i < capacity; i++) {
         stage_rank[i] = -1;
+        blamed_row[i] = -1;
     }
-    v->stage_rank = stage_rank;
     v->stage_capacity = capacity;
     return PP_OK;
 }
 
-/* Reports an action that stands in another row than its stage's. */
-static enum pp_status check_place(const struct reader *r, const struct pp_action *a) {
-    const int32_t *stage_rank = r->expect->stage_rank;
-    if (stage_rank == NULL || stage_rank[a->stage] == r->row) {
+/* Checks that an action stands in its stage's row: the expected one, or else the first in which
+ * the stage appeared. */
+static enum pp_status check_place(const struct reader *r, const struct survey *v,
+                                  const struct pp_action *a) {
+    const int32_t *expected = r->expect->stage_rank;
+    int32_t rank = expected != NULL ? expected[a->stage] : v->stage_rank[a->stage];
+    if (rank < 0 || rank == r->row) {
         return PP_OK;
     }
     char text[PP_ACTION_TEXT_BYTES];
     char why[96];
     pp_action_text(a, text);
+    if (expected == NULL) {
+        snprintf(why, sizeof why, "is on rank %d, but stage %d began on rank %d", r->row, a->stage,
+                 rank);
+        return fail_at(r, text, strlen(text), why);
+    }
     snprintf(why, sizeof why, "stands on rank %d, but stage %d belongs to rank %d (row %d)", r->row,
-             a->stage, stage_rank[a->stage], stage_rank[a->stage] + 1);
+             a->stage, rank, rank + 1);
     fail_at(r, text, strlen(text), why);
     pp_hint(r->err, "rows are in the order of the ranks; either rows are swapped or the file was "
                     "made for another placement");
@@ -292,17 +336,20 @@ static enum pp_status check_place(const struct reader *r, const struct pp_action
 
 static enum pp_status survey_action(struct reader *r, struct survey *v, const struct pp_action *a) {
     PP_TRY(reserve_stage(v, a->stage, r->err));
-    int32_t *rank = &v->stage_rank[a->stage];
-    if (*rank >= 0 && *rank != r->row) {
-        char text[PP_ACTION_TEXT_BYTES];
-        char why[96];
-        snprintf(why, sizeof why, "is on rank %d, but stage %d began on rank %d", r->row, a->stage,
-                 *rank);
-        pp_action_text(a, text);
-        return fail_at(r, text, strlen(text), why);
+    enum pp_status status = check_place(r, v, a);
+    if (status != PP_OK) {
+        if (r->findings != NULL) { /* once for a stage and row says it; the expected row counts */
+            bool is_known = v->blamed_row[a->stage] == r->row;
+            v->blamed_row[a->stage] = r->row;
+            r->findings->is_partial = true;
+            status = is_known ? PP_OK : tolerate(r, status);
+        }
+        PP_TRY(status);
     }
-    *rank = r->row;
-    PP_TRY(check_place(r, a));
+    if (v->stage_rank[a->stage] < 0) {
+        v->stage_rank[a->stage] =
+            r->expect->stage_rank != NULL ? r->expect->stage_rank[a->stage] : r->row;
+    }
     if (a->stage >= v->stage_count) {
         v->stage_count = a->stage + 1;
     }
@@ -315,7 +362,10 @@ static enum pp_status survey_action(struct reader *r, struct survey *v, const st
 static enum pp_status survey_cell(struct reader *r, const struct cell *cell, void *context) {
     struct survey *v = context;
     int32_t most = r->expect->rank_count > 0 ? r->expect->rank_count : PP_SCHED_MAX_RANKS;
-    if (r->row >= most) {
+    if (r->row > most || (r->row == most && r->column > 0)) {
+        return PP_OK; /* told already */
+    }
+    if (r->row == most) {
         enum pp_status status =
             pp_fail(r->err, PP_E_CSV, "row %d is one too many, need %s%d ranks (a row each)",
                     r->row + 1, r->expect->rank_count > 0 ? "" : "at most ", most);
@@ -394,18 +444,33 @@ static enum pp_status check_survey(const struct reader *r, struct survey *v) {
     return check_stages(r, v);
 }
 
-static enum pp_status add_cell(struct reader *r, const struct cell *cell, void *context) {
-    struct pp_sched *s = context;
+static enum pp_status add_actions(const struct reader *r, const struct cell *cell,
+                                  struct pp_sched *s) {
     const struct pp_action *a = &cell->part[0];
     const struct pp_action *b = &cell->part[1];
     switch (cell->count) {
-    case 0:
-        return pp_sched_add_idle(s, r->row, 1, r->err);
+    case BAD_CELL:
+        return PP_OK;
+    case 0: /* of a lowered file: noted */
+        return s->lowered ? PP_OK : pp_sched_add_idle(s, r->row, 1, r->err);
     case 1:
         return pp_sched_add(s, r->row, a->type, a->stage, a->microbatch, r->err);
     }
     return pp_sched_add_pair(s, r->row, a->type, a->stage, a->microbatch, b->type, b->stage,
                              b->microbatch, r->err);
+}
+
+static enum pp_status add_cell(struct reader *r, const struct cell *cell, void *context) {
+    struct pp_sched *s = context;
+    if (r->row >= s->rank_count) {
+        return PP_OK;
+    }
+    int32_t before = s->cell_count[r->row];
+    enum pp_status status = add_actions(r, cell, s);
+    if (r->findings != NULL && s->cell_count[r->row] == before && before < PP_SCHED_MAX_ACTIONS) {
+        s->cell_count[r->row]++; /* what was left out keeps its column */
+    }
+    return status;
 }
 
 /* Makes the empty schedule that the survey and the expectations describe. */
@@ -432,13 +497,14 @@ static enum pp_status build(struct reader *r, const char *text, const struct sur
     enum pp_status status = begin(r, v, &s);
     if (status == PP_OK) {
         r->at = text;
+        r->is_second = true;
         status = each_cell(r, add_cell, s);
         if (status != PP_OK) { /* only limits are left to hit: the survey saw every cell */
             pp_err_place(r->err, r->name, r->row + 1, r->column + 1);
         }
     }
     if (status == PP_OK) {
-        status = pp_sched_seal(s, r->err);
+        status = pp_sched_seal_all(s, r->findings, r->err);
     }
     if (status != PP_OK) {
         if (r->err != NULL) {
@@ -460,22 +526,44 @@ static enum pp_status check_beginning(const struct reader *r, size_t size) {
     return PP_OK;
 }
 
-enum pp_status pp_sched_csv_parse(const char *name, const char *text, size_t size,
-                                  const struct pp_csv_expect *expect, struct pp_sched **sched_p,
-                                  struct pp_err *err) {
-    struct reader r = {.name = name, .at = text, .end = text + size, .expect = expect, .err = err};
+/* What stands in the way of the counts, noted like all else; there is no going on behind it. */
+static enum pp_status give_up(const struct reader *r, enum pp_status status) {
+    if (r->findings != NULL) {
+        pp_findings_take(r->findings, status, r->err, "");
+    }
+    return status;
+}
+
+enum pp_status pp_sched_csv_parse_all(const char *name, const char *text, size_t size,
+                                      const struct pp_csv_expect *expect,
+                                      struct pp_findings *findings, struct pp_sched **sched_p,
+                                      struct pp_err *err) {
+    struct reader r = {.name = name,
+                       .at = text,
+                       .end = text + size,
+                       .expect = expect,
+                       .findings = findings,
+                       .err = err};
     struct survey v = {0};
     PP_ASSERT(expect->stage_rank == NULL || expect->stage_count > 0);
-    PP_TRY(check_beginning(&r, size));
+    PP_ASSERT(findings == NULL || err != NULL);
+    PP_TRY(give_up(&r, check_beginning(&r, size)));
     enum pp_status status = each_cell(&r, survey_cell, &v);
     if (status == PP_OK) {
-        status = check_survey(&r, &v);
+        status = give_up(&r, check_survey(&r, &v));
     }
     if (status == PP_OK) {
         status = build(&r, text, &v, sched_p);
     }
     free(v.stage_rank);
+    free(v.blamed_row);
     return status;
+}
+
+enum pp_status pp_sched_csv_parse(const char *name, const char *text, size_t size,
+                                  const struct pp_csv_expect *expect, struct pp_sched **sched_p,
+                                  struct pp_err *err) {
+    return pp_sched_csv_parse_all(name, text, size, expect, NULL, sched_p, err);
 }
 
 enum pp_status pp_sched_csv_read(const char *path, const struct pp_csv_expect *expect,

@@ -5,7 +5,7 @@
 #ifndef PP_SIM_SCHEDULE_PRIV_H
 #define PP_SIM_SCHEDULE_PRIV_H
 
-#include "sim/schedule.h"
+#include "sim/schedule_findings.h"
 
 /** Actions of one (stage, microbatch), as index + 1; 0 = none seen yet. */
 struct pp_sched_slot {
@@ -22,10 +22,11 @@ enum pp_status pp_sched_misplaced(const struct pp_sched *s, int32_t at, const ch
 /**
  * Checks everything of a lowered schedule but its compute actions, and links producers.
  * @param slots  [stage_count * microbatch_count], whole
+ * @param f      NULL, or notes all that is found
  * @return PP_OK, PP_E_CSV, PP_E_NOMEM
  */
 enum pp_status pp_sched_seal_lowered(struct pp_sched *s, const struct pp_sched_slot *slots,
-                                     struct pp_err *err);
+                                     struct pp_findings *f, struct pp_err *err);
 
 /**
  * Checks OFFLOAD and RELOAD, if there are any, and links the backwards to the RELOADs they wait

@@ -105,47 +105,59 @@ static enum pp_status note(const struct pp_sched *s, int32_t at, struct pp_sched
     return PP_OK;
 }
 
-/* Reports what (stage, microbatch) `index` lacks. */
-static enum pp_status missing(const struct pp_sched *s, int64_t index,
-                              const struct pp_sched_slot *slot, struct pp_err *err) {
-    int32_t stage = (int32_t)(index / s->microbatch_count);
-    int32_t microbatch = (int32_t)(index % s->microbatch_count);
-    int32_t rank = s->stage_rank[stage];
-    char what[96];
-    const char *last = "";
-    struct pp_action a = {.stage = stage, .microbatch = microbatch, .type = PP_F};
+/* What (stage, microbatch) `index` lacks. */
+static struct pp_action missing_of(const struct pp_sched *s, int64_t index,
+                                   const struct pp_sched_slot *slot) {
+    enum pp_action_type type = slot->forward == 0 ? PP_F : slot->backward == 0 ? PP_B : PP_W;
+    return (struct pp_action){.stage = (int32_t)(index / s->microbatch_count),
+                              .microbatch = (int32_t)(index % s->microbatch_count),
+                              .type = (uint8_t)type};
+}
+
+/* Reports that it is missing. */
+static enum pp_status missing(const struct pp_sched *s, const struct pp_action *a,
+                              struct pp_err *err) {
+    int32_t rank = s->stage_rank[a->stage];
     char text[PP_ACTION_TEXT_BYTES];
-    if (slot->forward != 0 && slot->backward == 0) {
-        a.type = PP_B;
-        last = " (or I and W)";
-    } else if (slot->forward != 0) {
-        a.type = PP_W;
-    }
-    pp_copy(what, sizeof what, pp_action_text(&a, text));
     enum pp_status status = pp_fail(
         err, PP_E_CSV, "rank %d never runs %s%s: stage %d, microbatch %d is incomplete in row %d",
-        rank, what, last, stage, microbatch, rank + 1);
+        rank, pp_action_text(a, text), a->type == PP_B ? " (or I and W)" : "", a->stage,
+        a->microbatch, rank + 1);
     pp_hint(err, "every stage needs F and B (or I and W) of microbatches 0 to %d",
             s->microbatch_count - 1);
     pp_err_place(err, NULL, rank + 1, s->cell_count[rank]);
     return status;
 }
 
+/* Notes a failure at an action, or gives it back. */
+static enum pp_status take_at(const struct pp_sched *s, int32_t at, enum pp_status status,
+                              struct pp_findings *f, const struct pp_err *err) {
+    char text[PP_ACTION_TEXT_BYTES];
+    return status == PP_OK || f == NULL
+               ? status
+               : pp_findings_take(f, status, err, pp_action_text(&s->actions[at], text));
+}
+
 /* Fills the slots. If the schedule has fewer actions than slots only the first ones are there: one
  * of those is then incomplete, so memory stays in proportion to the actions. */
 static enum pp_status note_all(const struct pp_sched *s, struct pp_sched_slot *slots,
-                               int64_t slot_count, struct pp_err *err) {
+                               int64_t slot_count, struct pp_findings *f, struct pp_err *err) {
     for (int32_t at = 0; at < s->action_count; at++) {
         const struct pp_action *a = &s->actions[at];
         int64_t index = (int64_t)a->stage * s->microbatch_count + a->microbatch;
         if (a->type <= PP_B && index < slot_count) {
-            PP_TRY(note(s, at, &slots[index], err));
-            PP_TRY(check_slice(s, at, &slots[index], err));
+            enum pp_status status = note(s, at, &slots[index], err);
+            if (status == PP_OK) {
+                status = check_slice(s, at, &slots[index], err);
+            }
+            PP_TRY(take_at(s, at, status, f, err));
         }
     }
-    for (int64_t i = 0; i < slot_count; i++) {
+    for (int64_t i = 0; i < slot_count && (f == NULL || !f->is_partial); i++) {
         if (slots[i].weight == 0) { /* set last in every legal order */
-            return missing(s, i, &slots[i], err);
+            struct pp_action a = missing_of(s, i, &slots[i]);
+            char text[PP_ACTION_TEXT_BYTES];
+            PP_TRY(pp_findings_take(f, missing(s, &a, err), err, pp_action_text(&a, text)));
         }
     }
     return PP_OK;
@@ -170,7 +182,8 @@ static void link_producers(struct pp_sched *s, const struct pp_sched_slot *slots
     }
 }
 
-static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
+static enum pp_status check_and_link(struct pp_sched *s, struct pp_findings *f,
+                                     struct pp_err *err) {
     int64_t slot_count = (int64_t)s->stage_count * s->microbatch_count;
     if (slot_count > s->action_count) {
         slot_count = (int64_t)s->action_count + 1;
@@ -182,10 +195,15 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
     if (slots == NULL || s->producer == NULL) {
         status = pp_fail(err, PP_E_NOMEM, "out of memory for %d actions", s->action_count);
     } else {
-        status = note_all(s, slots, slot_count, err);
+        status = note_all(s, slots, slot_count, f, err);
+    }
+    /* the transfers are looked at beside the whole compute order only */
+    if (status == PP_OK && f != NULL && f->count > 0) {
+        *err = f->items[0].err;
+        status = err->status;
     }
     if (status == PP_OK && s->lowered) {
-        status = pp_sched_seal_lowered(s, slots, err);
+        status = pp_sched_seal_lowered(s, slots, f, err);
     } else if (status == PP_OK) {
         link_producers(s, slots);
     }
@@ -196,10 +214,14 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_err *err) {
     return status;
 }
 
-enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err) {
-    PP_ASSERT(!s->sealed);
+enum pp_status pp_sched_seal_all(struct pp_sched *s, struct pp_findings *f, struct pp_err *err) {
+    PP_ASSERT(!s->sealed && (f == NULL || err != NULL));
     PP_TRY(group_by_rank(s, err));
-    PP_TRY(check_and_link(s, err));
+    PP_TRY(check_and_link(s, f, err));
     s->sealed = true;
     return PP_OK;
+}
+
+enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err) {
+    return pp_sched_seal_all(s, NULL, err);
 }
