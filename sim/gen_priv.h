@@ -67,7 +67,8 @@ enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err 
     X(zbv_zero_bubble)                                                                             \
     X(dualpipev)                                                                                   \
     X(gis)                                                                                         \
-    X(gish)
+    X(gish)                                                                                        \
+    X(pipeoffload)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)
