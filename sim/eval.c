@@ -1,4 +1,4 @@
-#include "sim/eval_priv.h"
+#include "sim/eval.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +90,7 @@ static void visit(struct walk *w, int32_t at, int32_t rank) {
 static void advance(struct walk *w, int32_t rank) {
     int32_t end = w->s->rank_begin[rank + 1];
     for (int32_t at = w->next[rank]; at < end;) {
-        int32_t size = pp_eval_cell_size(w->s, at);
+        int32_t size = pp_sched_cell_size(w->s, at);
         int32_t wait_for = lacking(w, at);
         if (wait_for < 0 && size == 2) {
             wait_for = lacking(w, at + 1);
@@ -116,7 +116,7 @@ static enum pp_status walk_all(struct walk *w, struct pp_deadlock *deadlock_p, s
         advance(w, w->ready[--w->ready_count]);
     }
     if (w->step_count < w->s->action_count) {
-        return pp_eval_deadlock(w->s, w->next, deadlock_p, err);
+        return pp_check_order_cycle(w->s, w->next, deadlock_p, err);
     }
     return PP_OK;
 }

@@ -19,22 +19,11 @@
 #ifndef PP_SIM_EVAL_H
 #define PP_SIM_EVAL_H
 
+#include "sim/check.h"
 #include "sim/costs.h"
 #include "sim/trace.h"
 
 struct pp_eval; /* opaque */
-
-/** A wait of a deadlock: `action` of `rank` waits for `for_action` of `for_rank` (indices into
- *  sched->actions). Entry k+1 starts where entry k points; the last points back to the first. */
-struct pp_wait {
-    int32_t rank, action, for_rank, for_action;
-};
-
-struct pp_deadlock {
-    int32_t wait_count;
-    struct pp_wait *waits; /* free with pp_deadlock_deinit */
-};
-void pp_deadlock_deinit(struct pp_deadlock *d);
 
 /**
  * @param s           sealed and compute-only

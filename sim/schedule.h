@@ -159,6 +159,11 @@ enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err);
 /** Stages that `rank` holds. */
 int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank);
 
+/** Whether the type is about one microbatch: all but UNSHARD, RESHARD and REDUCE_GRAD. */
+static inline bool pp_action_has_microbatch(enum pp_action_type type) {
+    return type < PP_UNSHARD || type > PP_REDUCE_GRAD;
+}
+
 /** "F", "SEND_B", ... Never NULL. */
 const char *pp_action_type_text(enum pp_action_type type);
 

@@ -1,5 +1,5 @@
-/* Reading PyTorch's compute-only schedule CSV. The text is walked twice: a survey finds the counts
- * and where each stage lives, then the actions are added; nothing is kept in between. */
+/* Reading PyTorch's schedule CSV, compute-only or lowered. The text is walked twice: a survey finds
+ * the counts and where each stage lives, then the actions are added; nothing is kept in between. */
 #include "sim/schedule_csv.h"
 
 #include <stdio.h>
@@ -126,18 +126,23 @@ static enum pp_status read_action(const struct reader *r, const char *text, size
         pp_hint(r->err, "%s", action_form);
         return PP_E_CSV;
     }
-    if (type > PP_B) {
+    if (type > PP_B && !r->expect->is_lowered) {
         fail_at(r, text, size, "is a communication action, which a compute-only schedule lacks");
         pp_hint(r->err, "give the compute-only file, before PyTorch lowers it; only F, I, W, B "
                         "and OVERLAP_F_B cells are read");
         return PP_E_CSV;
     }
     int32_t microbatch = read_number(&at, end, PP_SCHED_MAX_MICROBATCHES);
-    if (microbatch < 0) {
+    if (microbatch < 0 && pp_action_has_microbatch(type)) {
         return fail_at(r, text, size, "has no microbatch number");
     }
+    if (microbatch >= 0 && !pp_action_has_microbatch(type)) {
+        return fail_at(r, text, size, "has a microbatch number, but is about the whole stage");
+    }
     if (at != end) {
-        fail_at(r, text, size, "has something after the microbatch number");
+        fail_at(r, text, size,
+                pp_action_has_microbatch(type) ? "has something after the microbatch number"
+                                               : "has something after the action's name");
         pp_hint(r->err, "%s", action_form);
         return PP_E_CSV;
     }
@@ -159,7 +164,8 @@ static enum pp_status read_parts(const struct reader *r, const char *text, size_
         strip(&part[i], &part_size[i]);
         PP_TRY(read_action(r, part[i], part_size[i], &cell->part[i]));
     }
-    if ((cell->part[0].type == PP_F) == (cell->part[1].type == PP_F)) {
+    if ((cell->part[0].type == PP_F) == (cell->part[1].type == PP_F) || cell->part[0].type > PP_B ||
+        cell->part[1].type > PP_B) {
         return fail_at(r, text, size, "needs one forward and one backward in a pair");
     }
     cell->count = 2;
@@ -267,6 +273,23 @@ static enum pp_status reserve_stage(struct survey *v, int32_t stage, struct pp_e
     return PP_OK;
 }
 
+/* Reports an action that stands in another row than its stage's. */
+static enum pp_status check_place(const struct reader *r, const struct pp_action *a) {
+    const int32_t *stage_rank = r->expect->stage_rank;
+    if (stage_rank == NULL || stage_rank[a->stage] == r->row) {
+        return PP_OK;
+    }
+    char text[PP_ACTION_TEXT_BYTES];
+    char why[96];
+    pp_action_text(a, text);
+    snprintf(why, sizeof why, "stands on rank %d, but stage %d belongs to rank %d (row %d)", r->row,
+             a->stage, stage_rank[a->stage], stage_rank[a->stage] + 1);
+    fail_at(r, text, strlen(text), why);
+    pp_hint(r->err, "rows are in the order of the ranks; either rows are swapped or the file was "
+                    "made for another placement");
+    return PP_E_CSV;
+}
+
 static enum pp_status survey_action(struct reader *r, struct survey *v, const struct pp_action *a) {
     PP_TRY(reserve_stage(v, a->stage, r->err));
     int32_t *rank = &v->stage_rank[a->stage];
@@ -279,6 +302,7 @@ static enum pp_status survey_action(struct reader *r, struct survey *v, const st
         return fail_at(r, text, strlen(text), why);
     }
     *rank = r->row;
+    PP_TRY(check_place(r, a));
     if (a->stage >= v->stage_count) {
         v->stage_count = a->stage + 1;
     }
@@ -300,6 +324,11 @@ static enum pp_status survey_cell(struct reader *r, const struct cell *cell, voi
         return status;
     }
     v->row_count = r->row + 1;
+    if (cell->count == 0 && r->expect->is_lowered) {
+        fail_at(r, "", 0, "is an idle cell, which a lowered schedule lacks");
+        pp_hint(r->err, "rows end with their last action, without commas behind it");
+        return PP_E_CSV;
+    }
     for (int32_t i = 0; i < cell->count; i++) {
         PP_TRY(survey_action(r, v, &cell->part[i]));
     }
@@ -379,11 +408,28 @@ static enum pp_status add_cell(struct reader *r, const struct cell *cell, void *
                              b->microbatch, r->err);
 }
 
+/* Makes the empty schedule that the survey and the expectations describe. */
+static enum pp_status begin(const struct reader *r, const struct survey *v,
+                            struct pp_sched **sched_p) {
+    const struct pp_csv_expect *x = r->expect;
+    PP_TRY(pp_sched_create(v->row_count, v->stage_count, v->microbatch_count, v->stage_rank,
+                           sched_p, r->err));
+    if (x->is_bidirectional) {
+        PP_TRY(pp_sched_set_bidirectional(*sched_p, r->err));
+    }
+    if (x->slice_count > 0) {
+        PP_TRY(pp_sched_set_slices(*sched_p, x->slice_count, r->err));
+    }
+    if (x->is_lowered) {
+        pp_sched_set_lowered(*sched_p);
+    }
+    return PP_OK;
+}
+
 static enum pp_status build(struct reader *r, const char *text, const struct survey *v,
                             struct pp_sched **sched_p) {
     struct pp_sched *s = NULL;
-    enum pp_status status = pp_sched_create(v->row_count, v->stage_count, v->microbatch_count,
-                                            v->stage_rank, &s, r->err);
+    enum pp_status status = begin(r, v, &s);
     if (status == PP_OK) {
         r->at = text;
         status = each_cell(r, add_cell, s);
@@ -419,6 +465,7 @@ enum pp_status pp_sched_csv_parse(const char *name, const char *text, size_t siz
                                   struct pp_err *err) {
     struct reader r = {.name = name, .at = text, .end = text + size, .expect = expect, .err = err};
     struct survey v = {0};
+    PP_ASSERT(expect->stage_rank == NULL || expect->stage_count > 0);
     PP_TRY(check_beginning(&r, size));
     enum pp_status status = each_cell(&r, survey_cell, &v);
     if (status == PP_OK) {
@@ -435,7 +482,8 @@ enum pp_status pp_sched_csv_read(const char *path, const struct pp_csv_expect *e
                                  struct pp_sched **sched_p, struct pp_err *err) {
     char *text = NULL;
     size_t size = 0;
-    PP_TRY(pp_read_file(path, PP_CSV_MAX_BYTES, &text, &size, err));
+    PP_TRY(pp_read_file(path, expect->is_lowered ? PP_CSV_MAX_LOWERED_BYTES : PP_CSV_MAX_BYTES,
+                        &text, &size, err));
     enum pp_status status = pp_sched_csv_parse(path, text, size, expect, sched_p, err);
     free(text);
     return status;

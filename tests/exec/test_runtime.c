@@ -54,7 +54,7 @@ Test(runtime, every_schedule_runs_in_its_order) {
         ns[i] = UNIT_NS;
     }
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
-        struct pp_sched *s = make_schedule(pp_schedule_at(i), 3, 6);
+        struct pp_sched *s = make_schedule(pp_schedule_at(i), 4, 8);
         int64_t *duration_ns = malloc((size_t)s->action_count * sizeof *duration_ns);
         for (int32_t at = 0; at < s->action_count; at++) {
             duration_ns[at] = UNIT_NS;

@@ -54,6 +54,24 @@ static inline bool has_id(const struct pp_sched *s, const char *digits) {
     return strlen(digits) == 16 && strncmp(hex, digits, 16) == 0;
 }
 
+/* The schedule of a row of torch_custom.tsv. */
+static inline struct pp_sched *parse_custom(char *const f[]) {
+    struct pp_text csv = {0};
+    for (const char *at = f[6]; *at != '\0'; at++) {
+        pp_text_add(&csv, *at == '/' ? "\r\n" : at, *at == '/' ? 2 : 1);
+    }
+    pp_text_puts(&csv, "\r\n");
+    struct pp_csv_expect expect = {.rank_count = (int32_t)strtol(f[0], NULL, 10),
+                                   .stage_count = (int32_t)strtol(f[1], NULL, 10),
+                                   .microbatch_count = (int32_t)strtol(f[2], NULL, 10)};
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_csv_parse("custom", csv.bytes, csv.size, &expect, &s, &err), PP_OK, "%s",
+                 err.message);
+    pp_text_free(&csv);
+    return s;
+}
+
 /* Cuts a line at tabs. */
 static inline int split_fields(char *line, char *fields[MAX_FIELDS]) {
     int n = 0;

@@ -49,9 +49,9 @@ static int32_t slow_producer(const struct pp_sched *s, int32_t at) {
     const struct pp_action *a = &s->actions[at];
     for (int32_t i = 0; i < s->action_count; i++) {
         const struct pp_action *p = &s->actions[i];
-        bool forward = a->type == PP_F && p->type == PP_F && p->stage == a->stage - 1;
+        bool forward = a->type == PP_F && p->type == PP_F && p->stage == pp_sched_stage_before(s, a->stage);
         bool backward = (a->type == PP_B || a->type == PP_I) &&
-                        (p->type == PP_B || p->type == PP_I) && p->stage == a->stage + 1;
+                        (p->type == PP_B || p->type == PP_I) && p->stage == pp_sched_stage_after(s, a->stage);
         if (p->microbatch == a->microbatch && (forward || backward)) {
             return i;
         }
@@ -211,7 +211,8 @@ Test(eval, named_schedules_too) {
     uint64_t seed = 2;
     for (int32_t n = 0; n < pp_schedule_count(); n++) {
         const struct pp_schedule_info *info = pp_schedule_at(n);
-        for (int32_t p = 1; p <= 4; p++) {
+        int32_t step = info->is_bidirectional ? 2 : 1;
+        for (int32_t p = step; p <= 4; p += step) {
             struct pp_sched *s =
                 make_schedule(info->name, p, info->default_stages_per_rank, 2 * p + 2 * (p == 1));
             draw_costs(&c, &seed, p % 2 == 0);

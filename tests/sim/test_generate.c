@@ -135,9 +135,9 @@ Test(generate, documented_but_unknown_names_get_the_one_that_works) {
 Test(generate, unknown_names_get_all_names_nearest_first) {
     const struct pp_schedule_info *info = NULL;
     struct pp_err err = {0};
-    pp_schedule_find("DualPipe", &info, &err);
+    pp_schedule_find_torch("DualPipe", &info, &err);
     cr_assert_not_null(strstr(err.hint, ": DualPipeV, "), "%s", err.hint);
-    for (int32_t i = 0; i < pp_schedule_count(); i++) {
+    for (int32_t i = 0; i < pp_schedule_torch_count(); i++) {
         cr_expect_not_null(strstr(err.hint, pp_schedule_at(i)->name));
     }
     pp_schedule_find("1f1", &info, &err);
@@ -191,7 +191,7 @@ Test(generate, refusals_name_the_nearest_counts_that_work) {
 Test(generate, any_counts_give_a_running_schedule_or_a_reason) {
     uint64_t seed = 17;
     for (int i = 0; i < 1500; i++) {
-        const struct pp_schedule_info *info = pp_schedule_at(random_below(&seed, 7));
+        const struct pp_schedule_info *info = pp_schedule_at(random_below(&seed, pp_schedule_count()));
         struct pp_gen_config c = {.rank_count = 1 + random_below(&seed, 9),
                                   .stages_per_rank = 1 + random_below(&seed, 5),
                                   .microbatch_count = 1 + random_below(&seed, 40)};

@@ -1,4 +1,5 @@
-#include "tests/sim/sim_support.h"
+#include "sim/lower.h"
+#include "tests/sim/random_sched.h"
 
 #include <stdio.h>
 
@@ -25,24 +26,10 @@ static bool same_again(const char *label, const char *text, const char *expected
 
 static void custom_row(char *f[MAX_FIELDS], int count, void *context) {
     int *accepted = context;
-    cr_assert_eq(count, 6);
-    struct pp_text csv = {0};
-    for (const char *at = f[5]; *at != '\0'; at++) {
-        pp_text_add(&csv, *at == '/' ? "\r\n" : at, *at == '/' ? 2 : 1);
-    }
-    pp_text_puts(&csv, "\r\n");
-    struct pp_csv_expect expect = {.rank_count = (int32_t)strtol(f[0], NULL, 10),
-                                   .stage_count = (int32_t)strtol(f[1], NULL, 10),
-                                   .microbatch_count = (int32_t)strtol(f[2], NULL, 10)};
-    struct pp_sched *s = NULL;
+    cr_assert_eq(count, 7);
+    struct pp_sched *s = parse_custom(f);
     struct pp_err err = {0};
-    enum pp_status status = pp_sched_csv_parse("custom", csv.bytes, csv.size, &expect, &s, &err);
-    pp_text_free(&csv);
-    cr_expect_eq(status, PP_OK, "%s", err.message);
-    if (status != PP_OK) {
-        return;
-    }
-    cr_expect(has_id(s, f[4]), "%s", f[5]);
+    cr_expect(has_id(s, f[4]), "%s", f[6]);
     char *at = f[3];
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
         cr_expect_eq(s->stage_rank[stage], (int32_t)strtol(at, &at, 10));
@@ -139,18 +126,107 @@ static const struct broken broken_files[] = {
     {"0 F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 1, "not an action"},
 };
 
-Test(schedule_csv, broken_files_are_refused_with_row_column_and_reason) {
-    for (size_t i = 0; i < sizeof broken_files / sizeof broken_files[0]; i++) {
-        const struct broken *b = &broken_files[i];
+static const char lowered_text[] =
+    "0UNSHARD,0F0,0SEND_F0,0F1,0SEND_F1,0RECV_B0,0B0,0RECV_B1,0B1,0REDUCE_GRAD,0RESHARD\r\n"
+    "1UNSHARD,1RECV_F0,1F0,1RECV_F1,(1F1;1B0)OVERLAP_F_B,1SEND_B0,1I1,1SEND_B1,1W1,1REDUCE_GRAD,"
+    "1RESHARD\r\n";
+static const struct pp_csv_expect two_lowered = {
+    .rank_count = 2, .stage_count = 2, .microbatch_count = 2, .is_lowered = true};
+
+/* Rows of a lowered file for two ranks, stages and microbatches; the first is always the same. */
+#define ROW_0 "0F0,0SEND_F0,0F1,0SEND_F1,0RECV_B0,0B0,0RECV_B1,0B1\n"
+#define ROW_1 "1RECV_F0,1F0,1B0,1SEND_B0,1RECV_F1,1F1,1B1,1SEND_B1"
+
+static const struct broken broken_lowered[] = {
+    {"0F0,,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 2, "idle"},
+    {"0F0,0F1,0B0,0B1\r\n1F0,1B0,1F1,1B1\r\n", 1, 4, "never runs 0SEND_F0"},
+    {ROW_0 ROW_1 ",\n", 2, 9, "idle"},
+    {ROW_0 ROW_1 "\n\n", 3, 1, "too many"},
+    {ROW_0 "\n" ROW_1, 2, 1, "idle"},
+    {ROW_0, 1, 0, "1 rows"},
+    {ROW_0 ROW_1 ",1SEND_F0", 2, 9, "the last of its pipeline"},
+    {ROW_0 ROW_1 ",1SEND_B1", 2, 9, "second time"},
+    {ROW_0 ROW_1 ",1RECV_F1", 2, 9, "second time"},
+    {ROW_0 ROW_1 ",1F1", 2, 9, "second time"},
+    {ROW_0 ROW_1 "x", 2, 8, "after the microbatch"},
+    {ROW_0 ROW_1 ",1RECV_F", 2, 9, "no microbatch"},
+    {ROW_0 ROW_1 ",1RECV_F2", 2, 9, "microbatch out of range"},
+    {ROW_0 ROW_1 ",2SEND_B0", 2, 9, "stage out of range"},
+    {ROW_0 ROW_1 ",0SEND_F0", 2, 9, "began on rank 0"},
+    {ROW_0 ROW_1 ",1UNSHARD3", 2, 9, "about the whole stage"},
+    {ROW_0 ROW_1 ",1REDUCE_GRAD0", 2, 9, "about the whole stage"},
+    {ROW_0 ROW_1 ",1UNSHARDx", 2, 9, "after the"},
+    {ROW_0 ROW_1 ",1UNSHARD", 1, 1, "outside of its stage's UNSHARD"},
+    {ROW_0 ROW_1 ",1RESHARD", 2, 9, "not gathered"},
+    {ROW_0 "1REDUCE_GRAD," ROW_1, 2, 1, "before its stage's last"},
+    {ROW_0 ROW_1 ",1REDUCE_GRAD", 1, 8, "never runs 0REDUCE_GRAD"},
+    {ROW_0 ROW_1 ",1SEND", 2, 9, "not an action"},
+    {ROW_0 ROW_1 ",1send_b1", 2, 9, "not an action"},
+    {ROW_0 ROW_1 ",(1SEND_B0;1F0)OVERLAP_F_B", 2, 9, "one forward"},
+    {ROW_0 ROW_1 ",(1UNSHARD;1RESHARD)OVERLAP_F_B", 2, 9, "one forward"},
+    {ROW_0 "1RECV_F0,1F0,1B0,1SEND_B0,1F1,1RECV_F1,1B1,1SEND_B1", 2, 6, "after 1F1"},
+    {ROW_0 "1RECV_F0,1F0,1SEND_B0,1B0,1RECV_F1,1F1,1B1,1SEND_B1", 2, 3, "before 1B0"},
+    {ROW_0 "1F0,1B0,1SEND_B0,1RECV_F1,1F1,1B1,1SEND_B1", 2, 7, "never runs 1RECV_F0"},
+    {ROW_0 "1RECV_F0,1F0,1B0,1RECV_F1,1F1,1B1,1SEND_B1", 2, 7, "never runs 1SEND_B0"},
+};
+
+static void expect_refused(const struct broken *files, size_t count,
+                           const struct pp_csv_expect *expect) {
+    for (size_t i = 0; i < count; i++) {
+        const struct broken *b = &files[i];
         struct pp_sched *s = NULL;
         struct pp_err err = {0};
-        cr_expect_eq(pp_sched_csv_parse("b.csv", b->text, strlen(b->text), &two, &s, &err),
+        cr_expect_eq(pp_sched_csv_parse("b.csv", b->text, strlen(b->text), expect, &s, &err),
                      PP_E_CSV, "file %zu", i);
         cr_expect_null(s);
         cr_expect_str_eq(err.file, "b.csv", "file %zu", i);
         cr_expect(err.line == b->line && err.column == b->column, "file %zu: %d:%d, %s", i,
                   err.line, err.column, err.message);
         cr_expect_not_null(strstr(err.message, b->word), "file %zu: %s", i, err.message);
+    }
+}
+
+Test(schedule_csv, broken_files_are_refused_with_row_column_and_reason) {
+    expect_refused(broken_files, sizeof broken_files / sizeof broken_files[0], &two);
+    expect_refused(broken_lowered, sizeof broken_lowered / sizeof broken_lowered[0], &two_lowered);
+}
+
+Test(schedule_csv, rows_and_stages_elsewhere_than_expected_are_refused) {
+    static const int32_t straight[] = {0, 1};
+    static const int32_t loop[] = {0, 1, 0, 1};
+    static const struct broken swapped[] = {
+        {"1F0,1F1,1B0,1B1\n0F0,0F1,0B0,0B1\n", 1, 1, "stage 1 belongs to rank 1 (row 2)"}};
+    static const struct broken v_shaped[] = {
+        {"0F0,3F0,3B0,0B0\n1F0,2F0,2B0,1B0\n", 1, 2, "stage 3 belongs to rank 1"}};
+    struct pp_csv_expect expect = two;
+    expect.stage_rank = straight;
+    expect_refused(swapped, 1, &expect);
+    expect.is_lowered = true;
+    expect_refused(swapped, 1, &expect);
+    struct pp_csv_expect looped = {.stage_count = 4, .stage_rank = loop};
+    expect_refused(v_shaped, 1, &looped);
+    cr_expect(same_again("in place", "0F0,2F0,2B0,0B0\r\n1F0,3F0,3B0,1B0\r\n",
+                         "0F0,2F0,2B0,0B0\r\n1F0,3F0,3B0,1B0\r\n", &looped));
+}
+
+Test(schedule_csv, lowered_files_come_back_byte_for_byte) {
+    cr_expect(same_again("lowered", lowered_text, lowered_text, &two_lowered));
+    cr_expect_not(same_again("as compute-only", lowered_text, lowered_text, &two));
+    uint64_t seed = 8;
+    for (int i = 0; i < 1000; i++) {
+        struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(i % 2);
+        struct pp_sched *s = draw_schedule(&seed);
+        struct pp_sched *lowered = NULL;
+        struct pp_text csv = {0};
+        cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+        cr_assert_eq(pp_sched_lower(s, &options, &lowered, NULL), PP_OK);
+        cr_assert_eq(pp_sched_csv_write(lowered, &csv, NULL), PP_OK);
+        struct pp_csv_expect expect = {
+            .stage_count = s->stage_count, .stage_rank = s->stage_rank, .is_lowered = true};
+        cr_assert(same_again("drawn", csv.bytes, csv.bytes, &expect));
+        pp_text_free(&csv);
+        pp_sched_destroy(lowered);
+        pp_sched_destroy(s);
     }
 }
 
@@ -179,46 +255,91 @@ Test(schedule_csv, a_file_that_cannot_be_read_says_so) {
     cr_assert_null(s);
 }
 
-/* Undoes Python's repr() of a string: quotes around it, backslash escapes inside. */
-static char *from_repr(char *text) {
+/* The byte or code point of a numeric escape of `digits` digits, as UTF-8. */
+static char *put_escape(char *out, const char *digits, int count) {
+    char number[9] = "";
+    memcpy(number, digits, (size_t)count);
+    unsigned long c = strtoul(number, NULL, 16);
+    if (c < 0x80) {
+        *out++ = (char)c;
+    } else if (c < 0x800) {
+        *out++ = (char)(0xc0 | c >> 6);
+        *out++ = (char)(0x80 | (c & 0x3f));
+    } else {
+        *out++ = (char)(0xe0 | c >> 12);
+        *out++ = (char)(0x80 | (c >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (c & 0x3f));
+    }
+    return out;
+}
+
+/* Undoes Python's repr() of a string: quotes around it, backslash escapes inside. @return size */
+static size_t from_repr(char *text) {
     char *out = text;
     size_t size = strlen(text);
     for (char *at = text + 1; at < text + size - 1; at++) {
-        if (*at == '\\') {
-            at++;
-            *out++ = *at == 'r' ? '\r' : *at == 'n' ? '\n' : *at == 't' ? '\t' : *at;
-        } else {
+        if (*at != '\\') {
             *out++ = *at;
+            continue;
+        }
+        at++;
+        int digits = *at == 'x' ? 2 : *at == 'u' ? 4 : 0;
+        if (digits > 0) {
+            out = put_escape(out, at + 1, digits);
+            at += digits;
+        } else {
+            *out++ = *at == 'r' ? '\r' : *at == 'n' ? '\n' : *at == 't' ? '\t' : *at;
         }
     }
     *out = '\0';
-    return text;
+    return (size_t)(out - text);
 }
 
-static void load_error_row(char *f[MAX_FIELDS], int count, void *context) {
-    int *refused = context;
-    if (count < 7 || strcmp(f[4], "compute_only") != 0 || strstr(f[5], "\\x") != NULL) {
-        return;
-    }
-    const char *text = from_repr(f[5]);
+/* Reads a file as PyTorch's loader would, which lowers what is compute-only.
+ *  @return NULL if it is refused */
+static struct pp_sched *load(char *f[MAX_FIELDS], struct pp_err *err) {
     struct pp_csv_expect expect = {.rank_count = (int32_t)strtol(f[1], NULL, 10),
                                    .stage_count = (int32_t)strtol(f[2], NULL, 10),
-                                   .microbatch_count = (int32_t)strtol(f[3], NULL, 10)};
+                                   .microbatch_count = (int32_t)strtol(f[3], NULL, 10),
+                                   .is_lowered = strcmp(f[4], "compute_comms") == 0};
+    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_TORCH);
     struct pp_sched *s = NULL;
+    struct pp_sched *lowered = NULL;
+    size_t size = from_repr(f[5]);
+    if (pp_sched_csv_parse(f[0], f[5], size, &expect, &s, err) != PP_OK || s->lowered) {
+        return s;
+    }
+    pp_sched_lower(s, &options, &lowered, err);
+    pp_sched_destroy(s);
+    return lowered;
+}
+
+struct loaded {
+    int rows, refused, equal;
+};
+
+static void load_error_row(char *f[MAX_FIELDS], int count, void *context) {
+    struct loaded *tally = context;
+    if (count < 7 || strncmp(f[4], "compute_", 8) != 0) {
+        return; /* the head, and formats that neither knows */
+    }
     struct pp_err err = {0};
-    enum pp_status status = pp_sched_csv_parse(f[0], text, strlen(text), &expect, &s, &err);
-    if (status == PP_OK) {
-        struct pp_eval *e = NULL;
-        status = pp_eval_create(s, &e, NULL, &err);
-        pp_eval_destroy(e);
+    struct pp_sched *s = load(f, &err);
+    tally->rows++;
+    tally->refused += s == NULL;
+    if (strcmp(f[6], "OK") != 0) {
+        cr_expect_null(s, "%s: PyTorch says %s", f[0], f[6]);
+    } else if (s == NULL) {
+        cr_log_info("refused, though PyTorch passes it: %s: %s", f[0], err.message);
+    } else {
+        struct pp_text csv = {0};
+        from_repr(f[7]);
+        pp_sched_csv_write(s, &csv, NULL);
+        cr_expect_str_eq(csv.bytes, f[7], "%s", f[0]);
+        pp_text_free(&csv);
+        tally->equal++;
     }
     pp_sched_destroy(s);
-    *refused += status != PP_OK;
-    if (strcmp(f[6], "OK") != 0) {
-        cr_expect_neq(status, PP_OK, "%s: PyTorch says %s", f[0], f[6]);
-    } else if (status != PP_OK) {
-        cr_log_info("refused, though PyTorch passes it: %s: %s", f[0], err.message);
-    }
 }
 
 Test(schedule_csv, refuses_everything_that_pytorch_refuses) {
@@ -226,17 +347,17 @@ Test(schedule_csv, refuses_everything_that_pytorch_refuses) {
     if (!has_shared(path)) {
         cr_skip_test("../shared is not there");
     }
-    int refused = 0;
-    int rows = each_row(path, load_error_row, &refused);
-    cr_assert_geq(rows, 30);
-    cr_assert_geq(refused, 25);
-    cr_log_info("broken files: %d, refused %d", rows, refused);
+    struct loaded tally = {0};
+    each_row(path, load_error_row, &tally);
+    cr_assert_geq(tally.rows, 30);
+    cr_assert_geq(tally.refused, 25);
+    cr_log_info("odd files: %d, refused %d, lowered as PyTorch lowers them %d", tally.rows,
+                tally.refused, tally.equal);
 }
 
 /* Changes some bytes of a valid file: the reader must answer, and what it accepts must be whole. */
-Test(schedule_csv, mutated_files_never_crash) {
+static void mutate(const struct pp_sched *source, const struct pp_csv_expect *expect) {
     static const char alphabet[] = "0123456789FIWB,;()\r\n\"OVERLAP_F_B SEND_\x00\xff";
-    struct pp_sched *source = make_schedule("DualPipeV", 2, 2, 5);
     struct pp_text csv = {0};
     pp_sched_csv_write(source, &csv, NULL);
     char *text = malloc(csv.size);
@@ -254,7 +375,7 @@ Test(schedule_csv, mutated_files_never_crash) {
         }
         struct pp_sched *s = NULL;
         struct pp_err err = {0};
-        if (pp_sched_csv_parse("m", text, size, &any, &s, &err) == PP_OK) {
+        if (pp_sched_csv_parse("m", text, size, expect, &s, &err) == PP_OK) {
             struct pp_eval *e = NULL;
             pp_eval_create(s, &e, NULL, &err);
             pp_eval_destroy(e);
@@ -267,5 +388,16 @@ Test(schedule_csv, mutated_files_never_crash) {
     cr_log_info("mutated: %d of 6000 still valid", accepted);
     free(text);
     pp_text_free(&csv);
+}
+
+Test(schedule_csv, mutated_files_never_crash) {
+    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_TORCH);
+    struct pp_csv_expect any_lowered = {.is_lowered = true};
+    struct pp_sched *source = make_schedule("DualPipeV", 2, 2, 5);
+    struct pp_sched *lowered = NULL;
+    cr_assert_eq(pp_sched_lower(source, &options, &lowered, NULL), PP_OK);
+    mutate(source, &any);
+    mutate(lowered, &any_lowered);
+    pp_sched_destroy(lowered);
     pp_sched_destroy(source);
 }

@@ -45,8 +45,9 @@ for r in rows('torch/index.tsv'):
         valid = 0  # PyTorch builds an empty list; we refuse
     if valid and single:
         sha = hashlib.sha256(executed(r['schedule'], pp, m).encode()).hexdigest()
-    lines.append((r['schedule'], pp, v, m, valid, sha[:DIGITS] if valid else '-'))
-write('torch_index.tsv', 'schedule pp v microbatches valid sha256', lines)
+    lines.append((r['schedule'], pp, v, m, valid, sha[:DIGITS] if valid else '-',
+                  r['comms_sha256'][:DIGITS] or '-'))
+write('torch_index.tsv', 'schedule pp v microbatches valid sha256 comms_sha256', lines)
 
 lines = []
 for r in rows('torch/custom.tsv'):
@@ -55,8 +56,8 @@ for r in rows('torch/custom.tsv'):
         text = f.read()
     assert text.endswith('\r\n') and '/' not in text
     lines.append((r['pp'], r['num_stages'], r['mb'], r['stage_to_rank'], r['csv_sha256'][:DIGITS],
-                  text[:-2].replace('\r\n', '/')))
-write('torch_custom.tsv', 'ranks stages microbatches stage_rank sha256 rows', lines)
+                  r['comms_sha256'][:DIGITS], text[:-2].replace('\r\n', '/')))
+write('torch_custom.tsv', 'ranks stages microbatches stage_rank sha256 comms_sha256 rows', lines)
 
 lines = []
 for r in rows('nemo/schedule_accept.tsv'):

@@ -1,4 +1,5 @@
-#include "sim/eval_priv.h"
+/* The shortest cycle in which ranks wait for one another by their compute order alone. */
+#include "sim/check_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct search {
 static bool wait_of(const struct search *b, int32_t rank, int32_t part, struct pp_wait *wait_p) {
     const struct pp_sched *s = b->s;
     int32_t at = b->next[rank];
-    if (at == s->rank_begin[rank + 1] || part >= pp_eval_cell_size(s, at)) {
+    if (at == s->rank_begin[rank + 1] || part >= pp_sched_cell_size(s, at)) {
         return false;
     }
     at += part;
@@ -77,18 +78,18 @@ static void search_from(struct search *b, int32_t start) {
     }
 }
 
-static enum pp_status describe(const struct search *b, struct pp_err *err) {
+enum pp_status pp_check_describe(const struct pp_sched *s, const struct pp_wait *waits,
+                                 int32_t wait_count, struct pp_err *err) {
     struct pp_text text = {0};
-    for (int32_t i = 0; i < b->best_count && i < MAX_NAMED; i++) {
-        const struct pp_wait *wait = &b->best[i];
+    for (int32_t i = 0; i < wait_count && i < MAX_NAMED; i++) {
         char waiting[PP_ACTION_TEXT_BYTES];
         char needed[PP_ACTION_TEXT_BYTES];
         pp_text_printf(&text, "%srank %d waits in %s for %s of rank %d", i == 0 ? "" : ", ",
-                       wait->rank, pp_action_text(&b->s->actions[wait->action], waiting),
-                       pp_action_text(&b->s->actions[wait->for_action], needed), wait->for_rank);
+                       waits[i].rank, pp_action_text(&s->actions[waits[i].action], waiting),
+                       pp_action_text(&s->actions[waits[i].for_action], needed), waits[i].for_rank);
     }
-    if (b->best_count > MAX_NAMED) {
-        pp_text_printf(&text, " and so on, %d waits", b->best_count);
+    if (wait_count > MAX_NAMED) {
+        pp_text_printf(&text, " and so on, %d waits", wait_count);
     }
     pp_fail(err, PP_E_DEADLOCK, "the ranks wait in a cycle: %s",
             text.bytes == NULL ? "" : text.bytes);
@@ -97,8 +98,8 @@ static enum pp_status describe(const struct search *b, struct pp_err *err) {
     return PP_E_DEADLOCK;
 }
 
-enum pp_status pp_eval_deadlock(const struct pp_sched *s, const int32_t *next,
-                                struct pp_deadlock *deadlock_p, struct pp_err *err) {
+enum pp_status pp_check_order_cycle(const struct pp_sched *s, const int32_t *next,
+                                    struct pp_deadlock *deadlock_p, struct pp_err *err) {
     size_t rank_count = (size_t)s->rank_count;
     struct search b = {.s = s, .next = next, .best_count = s->rank_count + 1};
     b.queue = malloc(rank_count * sizeof *b.queue);
@@ -114,7 +115,7 @@ enum pp_status pp_eval_deadlock(const struct pp_sched *s, const int32_t *next,
         search_from(&b, rank);
     }
     PP_ASSERT(b.best_count <= s->rank_count); /* every stuck rank waits for a stuck one */
-    status = describe(&b, err);
+    status = pp_check_describe(s, b.best, b.best_count, err);
     if (deadlock_p != NULL) {
         *deadlock_p = (struct pp_deadlock){.wait_count = b.best_count, .waits = b.best};
         b.best = NULL;
