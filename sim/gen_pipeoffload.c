@@ -117,9 +117,9 @@ static enum pp_status plan_rank(struct pp_offload *o, const struct pp_gen_config
         bool fits = pp_offload_peak(o) <= m->limit[rank];
         if (!fits && n == most) {
             return pp_fail(err, PP_E_LIMIT,
-                           "rank %d would hold %.4g times its memory limit with %d of its %d "
-                           "chunks offloaded, as many as its transfers have time for",
-                           rank, (double)pp_offload_peak(o) / (double)m->limit[rank], most,
+                           "memory limit of rank %d: got %lld, it would hold %lld with %d of its "
+                           "%d chunks offloaded, as many as its transfers have time for",
+                           rank, (long long)m->limit[rank], (long long)pp_offload_peak(o), most,
                            c->stages_per_rank);
         }
         *(fits ? &enough : &too_few) = n;
