@@ -38,6 +38,7 @@ struct pp_schedule_info {
     int32_t default_stages_per_rank;
     bool in_pytorch;       /* known to PyTorch and Automodel by this name */
     bool splits_backward;  /* uses I and W */
+    bool offloads;         /* plans OFFLOAD and RELOAD */
     bool is_bidirectional; /* a second copy of the model runs from the other end */
     bool takes_group, takes_slices, uses_costs;
     int32_t default_slices;      /* 0 where it takes none */

@@ -64,6 +64,7 @@ static json_t *info_json(const struct pp_schedule_info *info) {
                         json_integer(info->default_stages_per_rank));
     json_object_set_new(row, "splits_backward", json_boolean(info->splits_backward));
     json_object_set_new(row, "in_pytorch", json_boolean(info->in_pytorch));
+    json_object_set_new(row, "offloads", json_boolean(info->offloads));
     json_object_set_new(row, "bidirectional", json_boolean(info->is_bidirectional));
     json_object_set_new(row, "takes_group", json_boolean(info->takes_group));
     json_object_set_new(row, "takes_slices", json_boolean(info->takes_slices));
@@ -184,8 +185,8 @@ static enum pp_status write_order(struct pp_cli *cli, const struct order *o, str
     return status;
 }
 
-/* No schedule of this version changes its order with the costs, but wrong ones are told, and an
-   order above the limit is not handed out. */
+/* Wrong costs are told whether or not the order depends on them, and an order above the limit is
+   not handed out. */
 static enum pp_status check_costs(const struct pp_cost_options *o, const struct pp_sched *s,
                                   struct pp_err *err) {
     struct pp_stage_costs costs;

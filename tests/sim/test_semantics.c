@@ -157,11 +157,11 @@ static void vary_costs(struct sail_costs *c, const struct pp_sched *s, uint64_t 
     }
 }
 
-static void check_peaks(const struct pp_sched *s, const struct question *q,
+static void check_peaks(const struct pp_trace *t, const struct question *q,
                         const struct sail_costs *costs, const char *what) {
     struct pp_rank_memory peaks[64];
-    pp_memory_peaks(s, &costs->memory, peaks);
-    for (int32_t rank = 0; rank < s->rank_count && q->info->uses_costs && q->has_limit; rank++) {
+    pp_memory_peaks_timed(t, &costs->memory, peaks);
+    for (int32_t rank = 0; rank < t->sched->rank_count && q->info->uses_costs && q->has_limit; rank++) {
         cr_assert_leq(peaks[rank].peak, costs->gen.limit[rank], "%s: rank %d above its limit", what,
                       rank);
     }
@@ -203,7 +203,7 @@ static bool answer(const struct question *q, uint64_t *seed) {
         cr_assert_eq(pp_trace_init(&trace, s, &err), PP_OK);
         cr_assert_eq(pp_eval_run(eval, &costs.gen.times, &trace, &err), PP_OK);
         check_all(s, &trace, q->p2p_ns, what);
-        check_peaks(s, q, &costs, what);
+        check_peaks(&trace, q, &costs, what);
         check_rendezvous(s, what);
         pp_trace_deinit(&trace);
         pp_eval_destroy(eval);
