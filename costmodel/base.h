@@ -45,6 +45,7 @@
     X(PP_E_HARDWARE, "E_HARDWARE", "unknown hardware")                                             \
     X(PP_E_CSV, "E_CSV", "schedule file not valid")                                                \
     X(PP_E_DEADLOCK, "E_DEADLOCK", "schedule cannot make progress")                                \
+    X(PP_E_CHECK, "E_CHECK", "schedule file fails its check")                                      \
     X(PP_E_LIMIT, "E_LIMIT", "above the memory limit")                                             \
     X(PP_E_NO_FIT, "E_NO_FIT", "nothing fits")                                                     \
     X(PP_E_NOT_FOUND, "E_NOT_FOUND", "no such record")                                             \

@@ -56,8 +56,14 @@ enum pp_status pp_sched_csv_parse(const char *name, const char *text, size_t siz
                                   const struct pp_csv_expect *expect, struct pp_sched **sched_p,
                                   struct pp_err *err);
 
-/** The same, going on behind what is wrong. @return as pp_sched_csv_parse; PP_E_CSV if anything was
- *  noted in `findings`, of which `err` then is one */
+/**
+ * The same, going on behind what is wrong.
+ * @param findings  NULL: as pp_sched_csv_parse
+ * @param sched_p   set, too, where only sealing failed: to the schedule as it is, not sealed, whose
+ *                  actions may be double, missing or out of order
+ * @return as pp_sched_csv_parse; PP_E_CSV if anything was noted in `findings`, of which `err` then
+ *         is one
+ */
 enum pp_status pp_sched_csv_parse_all(const char *name, const char *text, size_t size,
                                       const struct pp_csv_expect *expect,
                                       struct pp_findings *findings, struct pp_sched **sched_p,

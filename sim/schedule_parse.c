@@ -503,18 +503,19 @@ static enum pp_status build(struct reader *r, const char *text, const struct sur
             pp_err_place(r->err, r->name, r->row + 1, r->column + 1);
         }
     }
+    bool is_whole = status == PP_OK && (r->findings == NULL || r->findings->count == 0);
     if (status == PP_OK) {
         status = pp_sched_seal_all(s, r->findings, r->err);
     }
-    if (status != PP_OK) {
-        if (r->err != NULL) {
-            pp_err_place(r->err, r->name, r->err->line, r->err->column);
-        }
-        pp_sched_destroy(s);
-        return status;
+    if (status != PP_OK && r->err != NULL) {
+        pp_err_place(r->err, r->name, r->err->line, r->err->column);
     }
-    *sched_p = s;
-    return PP_OK;
+    if (status == PP_OK || (r->findings != NULL && is_whole)) {
+        *sched_p = s;
+    } else {
+        pp_sched_destroy(s);
+    }
+    return status;
 }
 
 static enum pp_status check_beginning(const struct reader *r, size_t size) {

@@ -18,6 +18,7 @@ static const struct command {
     {"export", pp_cmd_export, "a stored plan as CSV or as NeMo configuration"},
     {"split", pp_cmd_split, "stages, layers and module names of a split"},
     {"schedule", pp_cmd_schedule, "the order of a schedule"},
+    {"check", pp_cmd_check, "does a schedule file run, and if not, why"},
     {"simulate", pp_cmd_simulate, "times, bubbles and activations of a schedule"},
     {"models", pp_cmd_models, "the model catalogue, or the shape of a config.json"},
     {"hardware", pp_cmd_hardware, "the hardware catalogue"},
@@ -57,6 +58,7 @@ int pp_exit_code(enum pp_status status) {
     switch (status) {
     case PP_OK:
         return 0;
+    case PP_E_CHECK:
     case PP_E_LIMIT:
     case PP_E_NO_FIT:
         return 1;
