@@ -65,7 +65,11 @@ enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err 
     X(looped_bfs)                                                                                  \
     X(interleaved_zero_bubble)                                                                     \
     X(zbv_zero_bubble)                                                                             \
-    X(dualpipev)
+    X(dualpipev)                                                                                   \
+    X(zbh1)                                                                                        \
+    X(zbh2)                                                                                        \
+    X(zb1p)                                                                                        \
+    X(zb2p)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)
