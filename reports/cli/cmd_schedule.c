@@ -84,7 +84,8 @@ static enum pp_status list(struct pp_cli *cli, struct pp_err *err) {
     pp_table_deinit(&t);
     if (status == PP_OK) {
         fprintf(cli->out, "\np ranks, v stages a rank, m microbatches; bubble over makespan at "
-                          "zero transfer time; memory in microbatches of a rank's whole share\n");
+                          "zero transfer time; memory in microbatches of a rank's whole share; "
+                          "T that share's time for one, c a transfer's\n");
     }
     return status;
 }
