@@ -106,7 +106,8 @@ static enum pp_status list(struct pp_cli *cli, struct pp_err *err) {
     if (status == PP_OK) {
         fprintf(cli->out,
                 "\np ranks, v stages a rank, m microbatches, g --group, s --slices; F, I, W, "
-                "B = I + W, T = F + B durations of a rank's whole share. Bubble: share of "
+                "B = I + W, T = F + B durations of a rank's whole share, c a transfer's. Bubble: "
+                "share of "
                 "the makespan at zero transfer time. Memory: peak of the worst rank in "
                 "microbatches of a rank's whole share.\n");
     }
