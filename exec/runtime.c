@@ -91,6 +91,9 @@ static enum pp_status run_all(struct run *r, struct pp_err *err) {
 enum pp_status pp_exec_run(const struct pp_sched *s, const struct pp_compute_ops *ops,
                            void *context, struct pp_trace *trace, struct pp_err *err) {
     PP_ASSERT(s->sealed && ops->api == PP_COMPUTE_API && trace->sched == s);
+    if (s->reload != NULL) {
+        return pp_fail(err, PP_E_ARG, "a schedule that offloads activations cannot be run yet");
+    }
     struct run r = {
         .s = s, .ops = ops, .context = context, .trace = trace, .left = s->action_count};
     r.next = malloc((size_t)s->rank_count * sizeof *r.next);

@@ -35,7 +35,7 @@ struct pp_compute_ops {
  * Runs one flush. Times in the trace count from the call.
  * @param trace  initialised for `s`; written on success
  * @return PP_OK, PP_E_DEADLOCK (names the first rank that waits, and for what), a status of
- *         ops->start, PP_E_NOMEM
+ *         ops->start, PP_E_ARG (the schedule offloads activations), PP_E_NOMEM
  */
 enum pp_status pp_exec_run(const struct pp_sched *s, const struct pp_compute_ops *ops,
                            void *context, struct pp_trace *trace, struct pp_err *err);

@@ -11,11 +11,13 @@
 /** Arrays are [stage_count], ns, each <= PP_COST_MAX_NS. */
 struct pp_costs {
     const int64_t *f_ns, *i_ns, *w_ns, *b_ns;
-    const int64_t *pair_ns;   /* OVERLAP_F_B by the stage of its first part; NULL = the two parts
-                                 run in order, each emitting at its own end */
-    const int64_t *recv_f_ns; /* transfer from the stage before, charged if the ranks differ;
-                                 NULL = zeros */
-    const int64_t *recv_b_ns; /* transfer from the stage after, likewise */
+    const int64_t *pair_ns;    /* OVERLAP_F_B by the stage of its first part; NULL = the two parts
+                                  run in order, each emitting at its own end */
+    const int64_t *recv_f_ns;  /* transfer from the stage before, charged if the ranks differ;
+                                  NULL = zeros */
+    const int64_t *recv_b_ns;  /* transfer from the stage after, likewise */
+    const int64_t *offload_ns; /* activations of a microbatch to the host, and as long back; NULL =
+                                  zeros */
 };
 
 #define PP_COST_MAX_NS ((int64_t)1 << 38) /* 275 s an action: 2^24 actions stay below 2^62 */

@@ -21,10 +21,16 @@ struct cost {
     int64_t transfer_ns; /* of its input; 0 if that is made on the same rank */
 };
 
+/* When a rank is free for the next of its compute actions, and of its transfers to the host. */
+struct lane {
+    int64_t compute_ns, host_ns;
+};
+
 struct pp_eval {
     const struct pp_sched *s;
     struct step *steps; /* [action_count] */
     struct cost *costs; /* [stage_count][TYPE_COUNT], rewritten by every run */
+    struct lane *lanes; /* [rank_count], likewise; NULL if nothing is offloaded */
     bool has_pairs;
 };
 
@@ -55,7 +61,7 @@ static void wake(struct walk *w, int32_t at) {
     const struct pp_action *a = &w->s->actions[at];
     int32_t consumer = a->type == PP_F ? pp_sched_stage_after(w->s, a->stage)
                                        : pp_sched_stage_before(w->s, a->stage);
-    if (a->type == PP_W || consumer < 0) {
+    if (a->type == PP_W || pp_action_is_offload(a) || consumer < 0) {
         return;
     }
     int32_t rank = w->s->stage_rank[consumer];
@@ -69,11 +75,12 @@ static void visit(struct walk *w, int32_t at, int32_t rank) {
     const struct pp_sched *s = w->s;
     const struct pp_action *a = &s->actions[at];
     int32_t none = s->action_count;
+    int32_t type = pp_action_is_offload(a) ? 0 : a->type; /* of an offload no cost is looked up */
     w->steps[w->step_count++] =
         (struct step){.at = at,
                       .producer = s->producer[at] >= 0 ? s->producer[at] : none,
                       .is_first = at == s->rank_begin[rank],
-                      .cost = (uint32_t)(a->stage * TYPE_COUNT + a->type) & INT32_MAX};
+                      .cost = (uint32_t)(a->stage * TYPE_COUNT + type) & INT32_MAX};
     w->next[rank] = at + 1;
     wake(w, at);
 }
@@ -139,9 +146,11 @@ enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
         e->s = s;
         e->steps = malloc(((size_t)s->action_count + 1) * sizeof *e->steps);
         e->costs = malloc((size_t)s->stage_count * TYPE_COUNT * sizeof *e->costs);
+        e->lanes = s->reload == NULL ? NULL : malloc(rank_count * sizeof *e->lanes);
         e->has_pairs = any_pair(s);
     }
-    if (e == NULL || w.next == NULL || e->steps == NULL || e->costs == NULL) {
+    if (e == NULL || w.next == NULL || e->steps == NULL || e->costs == NULL ||
+        (s->reload != NULL && e->lanes == NULL)) {
         pp_fail(err, PP_E_NOMEM, "out of memory to evaluate %d actions", s->action_count);
         goto cleanup;
     }
@@ -163,6 +172,7 @@ void pp_eval_destroy(struct pp_eval *e) {
     if (e != NULL) {
         free(e->steps);
         free(e->costs);
+        free(e->lanes);
         free(e);
     }
 }
@@ -198,6 +208,9 @@ static enum pp_status fill_costs(const struct pp_eval *e, const struct pp_costs 
         }
         if (c->pair_ns != NULL) {
             PP_TRY(check_cost(c->pair_ns[stage], "pair", stage, err));
+        }
+        if (c->offload_ns != NULL) {
+            PP_TRY(check_cost(c->offload_ns[stage], "offload", stage, err));
         }
     }
     return PP_OK;
@@ -251,12 +264,55 @@ static void sweep_pairs(const struct pp_eval *e, const int64_t *pair_ns, int64_t
     }
 }
 
+/* OFFLOAD or RELOAD: in list order on the rank's lane. @return its end */
+static int64_t run_offload(struct lane *lane, int64_t duration, int64_t *start_ns) {
+    *start_ns = later(lane->compute_ns, lane->host_ns);
+    lane->host_ns = *start_ns + duration;
+    return lane->host_ns;
+}
+
+/* When the step's input and what it had offloaded are there. */
+static int64_t ready_at(const struct pp_eval *e, const struct step *step, const int64_t *end_ns) {
+    int32_t reload = e->s->reload[step->at];
+    return later(input_at(step, &e->costs[step->cost], end_ns), reload < 0 ? 0 : end_ns[reload]);
+}
+
+/* The same with transfers to the host; pairs as one if `pair_ns` is given. */
+static void sweep_offloads(const struct pp_eval *e, const struct pp_costs *c, int64_t *start_ns,
+                           int64_t *end_ns) {
+    const struct pp_action *actions = e->s->actions;
+    const struct step *last = e->steps + e->s->action_count;
+    memset(e->lanes, 0, (size_t)e->s->rank_count * sizeof *e->lanes);
+    for (const struct step *step = e->steps; step < last; step++) {
+        const struct pp_action *a = &actions[step->at];
+        struct lane *lane = &e->lanes[e->s->stage_rank[a->stage]];
+        if (pp_action_is_offload(a)) {
+            int64_t duration = c->offload_ns == NULL ? 0 : c->offload_ns[a->stage];
+            end_ns[step->at] = run_offload(lane, duration, &start_ns[step->at]);
+            continue;
+        }
+        int64_t start = later(lane->compute_ns, ready_at(e, step, end_ns));
+        int64_t duration = e->costs[step->cost].duration_ns;
+        if (a->pair == 1 && c->pair_ns != NULL) {
+            step++;
+            start = later(start, ready_at(e, step, end_ns));
+            duration = c->pair_ns[a->stage];
+            start_ns[step->at - 1] = start;
+            end_ns[step->at - 1] = start + duration;
+        }
+        start_ns[step->at] = start;
+        end_ns[step->at] = lane->compute_ns = start + duration;
+    }
+}
+
 enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
                            struct pp_trace *trace, struct pp_err *err) {
     PP_ASSERT(trace->sched == e->s);
     PP_TRY(fill_costs(e, costs, err));
     trace->end_ns[e->s->action_count] = 0;
-    if (e->has_pairs && costs->pair_ns != NULL) {
+    if (e->lanes != NULL) {
+        sweep_offloads(e, costs, trace->start_ns, trace->end_ns);
+    } else if (e->has_pairs && costs->pair_ns != NULL) {
         sweep_pairs(e, costs->pair_ns, trace->start_ns, trace->end_ns);
     } else {
         sweep(e, trace->start_ns, trace->end_ns);

@@ -5,6 +5,10 @@
  *
  *   start(a) = max(end(previous on rank), end(producer) + p2p if it is on another rank)
  *
+ * OFFLOAD and RELOAD run on their rank's lane to the host: each starts at the end of the transfer
+ * before it, and of the compute action before it, whichever is later; they hold up nothing but the
+ * I or B that waits for its RELOAD.
+ *
  * A pair is entered only when the inputs of both its parts are there, as where PyTorch places sends
  * and receives; a schedule that would need the first part's output for the second is a deadlock.
  *
@@ -35,7 +39,7 @@ void pp_eval_destroy(struct pp_eval *e);
  * Evaluates one cost set into a trace of the same schedule. A pair with pair_ns starts when both
  * parts could start and both end at its end.
  * @return PP_OK, PP_E_RANGE (a cost negative or above PP_COST_MAX_NS)
- * Cost: O(actions), about 2 ns an action; no allocation.
+ * Cost: O(actions), about 2 ns an action, some more with pairs as one or offloads; no allocation.
  */
 enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
                            struct pp_trace *trace, struct pp_err *err);

@@ -36,17 +36,28 @@ static enum pp_status check_dualpipev(const struct pp_gen_config *c, struct pp_e
     return PP_E_MICROBATCH;
 }
 
-static enum pp_status check_dualpipe(const struct pp_gen_config *c, struct pp_err *err) {
-    PP_TRY(pp_gen_check_two_ends(c, err));
-    int32_t need = 2 * c->rank_count;
-    if (c->microbatch_count >= need) {
+enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, int32_t least,
+                                     struct pp_err *err) {
+    if (c->rank_count % 2 != 0) {
+        pp_fail(err, PP_E_RANGE, "a pipeline from each end needs an even number of ranks: got %d",
+                c->rank_count);
+        pp_hint(err, "nearest count that works: %d", c->rank_count + 1);
+        return PP_E_RANGE;
+    }
+    int32_t works = c->microbatch_count + c->microbatch_count % 2;
+    works = works < least ? least : works;
+    if (c->microbatch_count == works) {
         return PP_OK;
     }
     pp_fail(err, PP_E_MICROBATCH,
-            "DualPipe needs at least two microbatches a rank: got %d microbatches, %d ranks",
-            c->microbatch_count, c->rank_count);
-    pp_hint(err, "nearest count that works: %d", need);
+            "half of the microbatches enter at each end: they must be even and at least %d, got %d",
+            least, c->microbatch_count);
+    pp_hint(err, "nearest count that works: %d", works);
     return PP_E_MICROBATCH;
+}
+
+static enum pp_status check_dualpipe(const struct pp_gen_config *c, struct pp_err *err) {
+    return pp_gen_check_two_ends(c, 2 * c->rank_count, err);
 }
 
 static int32_t *forward_count(struct dual *d, int32_t stage) {

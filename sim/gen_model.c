@@ -31,7 +31,7 @@ static void fill(struct pp_gen_model *m, const struct pp_gen_costs *c, const str
     }
     copy_or(m->recv_f_ns, c->times.recv_f_ns, n, 0);
     copy_or(m->recv_b_ns, c->times.recv_b_ns, n, 0);
-    copy_or(m->offload_ns, c->offload_ns, n, 0);
+    copy_or(m->offload_ns, c->times.offload_ns, n, 0);
     copy_or(m->adds, c->f_adds, n, 1);
     copy_or(m->i_frees, c->i_frees, n, 0);
     copy_or(m->w_frees, c->w_frees, n, 1);

@@ -55,8 +55,9 @@ void pp_gen_model_deinit(struct pp_gen_model *model);
 /* Microbatch rules that several schedules share. */
 enum pp_status pp_gen_check_any(const struct pp_gen_config *c, struct pp_err *err);
 enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err *err);
-/** Two pipelines, one from each end: ranks and microbatches are even. */
-enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, struct pp_err *err);
+/** Two pipelines, one from each end: even ranks, even microbatches, `least` (even) or more. */
+enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, int32_t least,
+                                     struct pp_err *err);
 
 /* Every schedule, PyTorch's first. Adding one: a generator that ends in its
  * `const struct pp_schedule_info pp_gen_info_ID`, and a line here. */
@@ -71,7 +72,13 @@ enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, struct pp_er
     X(dualpipe)                                                                                    \
     X(seq1f1b)                                                                                     \
     X(1f1b_overlap)                                                                                \
-    X(interleaved_1f1b_overlap)
+    X(interleaved_1f1b_overlap)                                                                    \
+    X(vzb)                                                                                         \
+    X(gis)                                                                                         \
+    X(gish)                                                                                        \
+    X(hanayo)                                                                                      \
+    X(chimera)                                                                                     \
+    X(pipeoffload)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)

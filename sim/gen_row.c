@@ -30,21 +30,3 @@ enum pp_status pp_gen_rows(const struct pp_gen_config *c, pp_gen_fill_row *fill,
     }
     return PP_OK;
 }
-
-enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, struct pp_err *err) {
-    if (c->rank_count % 2 != 0) {
-        pp_fail(err, PP_E_RANGE,
-                "a pipeline from each end needs an even number of ranks: got %d ranks",
-                c->rank_count);
-        pp_hint(err, "nearest count that works: %d", c->rank_count + 1);
-        return PP_E_RANGE;
-    }
-    if (c->microbatch_count % 2 != 0) {
-        pp_fail(err, PP_E_MICROBATCH,
-                "half of the microbatches enter at each end, so they must be even: got %d",
-                c->microbatch_count);
-        pp_hint(err, "nearest count that works: %d", c->microbatch_count + 1);
-        return PP_E_MICROBATCH;
-    }
-    return PP_OK;
-}

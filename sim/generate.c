@@ -79,7 +79,7 @@ static enum pp_status check_slices(const struct pp_schedule_info *info,
 static enum pp_status check_total(const struct pp_schedule_info *info,
                                   const struct pp_gen_config *c, struct pp_err *err) {
     int64_t most = (int64_t)c->rank_count * c->stages_per_rank * pp_gen_unit_count(info, c) *
-                   (info->splits_backward ? 3 : 2);
+                   ((info->splits_backward ? 3 : 2) + (info->offloads ? 2 : 0));
     if (most <= PP_SCHED_MAX_ACTIONS) {
         return PP_OK;
     }

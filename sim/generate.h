@@ -13,8 +13,6 @@
 /** What generators that choose an order for given costs know. Each figure a stage or rank. */
 struct pp_gen_costs {
     struct pp_costs times;
-    const int64_t
-        *offload_ns; /* [stage_count] activations to the host, and as long back; NULL = 0 */
     /* Activations in any unit, [stage_count]: F adds, I frees, W frees the rest.
        All NULL: F adds 1, W frees 1. */
     const int64_t *f_adds, *i_frees, *w_frees;
@@ -40,6 +38,7 @@ struct pp_schedule_info {
     int32_t default_stages_per_rank;
     bool in_pytorch;       /* known to PyTorch and Automodel by this name */
     bool splits_backward;  /* uses I and W */
+    bool offloads;         /* plans OFFLOAD and RELOAD */
     bool is_bidirectional; /* a second copy of the model runs from the other end */
     bool takes_group, takes_slices, uses_costs;
     int32_t default_slices;      /* 0 where it takes none */

@@ -96,6 +96,12 @@ static bool pass(struct passes *p) {
     return any;
 }
 
+/* The part of a stuck rank's next cell that waits. */
+static int32_t waiting_part(const struct passes *p, int32_t rank) {
+    int32_t at = p->l->items[p->next_item[rank]].index;
+    return p->l->s->producer[at] == p->wait_for[rank] ? at : at + 1;
+}
+
 /* Names the cycle that the waits of the stuck ranks lead into. */
 static enum pp_status deadlock(const struct passes *p, int32_t rank, struct pp_err *err) {
     const struct pp_sched *s = p->l->s;
@@ -111,11 +117,12 @@ static enum pp_status deadlock(const struct passes *p, int32_t rank, struct pp_e
         int32_t other = s->stage_rank[s->actions[wait_for].stage];
         char own[PP_ACTION_TEXT_BYTES];
         char theirs[PP_ACTION_TEXT_BYTES];
-        pp_action_text(&s->actions[p->l->items[p->next_item[at]].index], own);
+        pp_action_text(&s->actions[waiting_part(p, at)], own);
         pp_action_text(&s->actions[wait_for], theirs);
         int n = snprintf(text + size, sizeof text - size, "%s%s of rank %d waits for %s of rank %d",
                          named == 0 ? "" : ", ", own, at, theirs, other);
-        size += n > 0 ? (size_t)n : 0;
+        PP_ASSERT(n > 0 && size + (size_t)n < sizeof text);
+        size += (size_t)n;
         at = other;
         named++;
     } while (at != rank && named < MAX_NAMED);

@@ -13,6 +13,10 @@ struct effect {
 
 static struct effect effect_of(const struct pp_memory_model *model, const struct pp_action *a) {
     struct effect e = {0};
+    if (pp_action_is_offload(a)) {
+        *(a->type == PP_OFFLOAD ? &e.frees : &e.adds) = entry(model->f_adds, a->stage);
+        return e;
+    }
     if (a->type == PP_F) {
         e.adds = entry(model->f_adds, a->stage);
         e.transient = entry(model->f_transient, a->stage);
@@ -57,21 +61,111 @@ void pp_memory_peaks(const struct pp_sched *s, const struct pp_memory_model *mod
     }
 }
 
+/* A rank's compute actions and its transfers to the host are two rows, each in order. Their
+ * moments, at which memory changes, are taken by time, and at the same time by place in the rank's
+ * list. */
+struct walk {
+    const struct pp_trace *trace;
+    const struct pp_memory_model *model;
+    int32_t compute, host; /* next action of either row; `end` after the last */
+    int32_t end;
+    bool running; /* the start of `compute` has been taken */
+    int64_t amount;
+};
+
+/* The next action of a row, from `at` on. */
+static int32_t next_of_row(const struct walk *w, int32_t at, bool host) {
+    while (at < w->end && pp_action_is_offload(&w->trace->sched->actions[at]) != host) {
+        at++;
+    }
+    return at;
+}
+
+static struct walk begin_walk(const struct pp_trace *trace, const struct pp_memory_model *model,
+                              int32_t rank) {
+    struct walk w = {.trace = trace,
+                     .model = model,
+                     .end = trace->sched->rank_begin[rank + 1],
+                     .amount = entry(model->base, rank)};
+    w.compute = next_of_row(&w, trace->sched->rank_begin[rank], false);
+    w.host = next_of_row(&w, trace->sched->rank_begin[rank], true);
+    return w;
+}
+
+struct moment {
+    int64_t time_ns;
+    int32_t action; /* that changes the amount */
+};
+
+/* Start or end of the compute row's next cell, whose effect is `e`. @return its actions */
+static int32_t compute_moment(const struct walk *w, struct effect *e, struct moment *m) {
+    *m = (struct moment){.time_ns = INT64_MAX, .action = w->compute};
+    if (w->compute == w->end) {
+        return 0;
+    }
+    int32_t size;
+    *e = cell_effect(w->trace->sched, w->model, w->compute, &size);
+    m->time_ns =
+        w->running ? w->trace->end_ns[w->compute + size - 1] : w->trace->start_ns[w->compute];
+    return size;
+}
+
+/* End of the next OFFLOAD, or start of the next RELOAD. */
+static struct moment host_moment(const struct walk *w) {
+    struct moment m = {.time_ns = INT64_MAX, .action = w->host};
+    if (w->host < w->end) {
+        bool leaves = w->trace->sched->actions[w->host].type == PP_OFFLOAD;
+        m.time_ns = leaves ? w->trace->end_ns[w->host] : w->trace->start_ns[w->host];
+    }
+    return m;
+}
+
+/* Takes the next moment: `amount` is from then on. @return false after the last */
+static bool step(struct walk *w, struct moment *m) {
+    struct effect e;
+    int32_t size = compute_moment(w, &e, m);
+    struct moment host = host_moment(w);
+    if (host.time_ns < m->time_ns || (host.time_ns == m->time_ns && host.action < m->action)) {
+        *m = host;
+        e = effect_of(w->model, &w->trace->sched->actions[w->host]);
+        w->amount += e.adds - e.frees;
+        w->host = next_of_row(w, w->host + 1, true);
+        return true;
+    }
+    if (size == 0) {
+        return false;
+    }
+    w->amount += w->running ? -e.frees - e.transient : e.adds + e.transient;
+    w->compute = w->running ? next_of_row(w, w->compute + size, false) : w->compute;
+    w->running = !w->running;
+    return true;
+}
+
+void pp_memory_peaks_timed(const struct pp_trace *trace, const struct pp_memory_model *model,
+                           struct pp_rank_memory *peaks) {
+    if (trace->sched->reload == NULL) {
+        pp_memory_peaks(trace->sched, model, peaks);
+        return;
+    }
+    for (int32_t rank = 0; rank < trace->sched->rank_count; rank++) {
+        struct walk w = begin_walk(trace, model, rank);
+        struct pp_rank_memory peak = {.peak = w.amount, .peak_action = -1};
+        for (struct moment m; step(&w, &m);) {
+            if (w.amount > peak.peak) {
+                peak = (struct pp_rank_memory){.peak = w.amount, .peak_action = m.action};
+            }
+        }
+        peaks[rank] = peak;
+    }
+}
+
 int32_t pp_memory_timeline(const struct pp_trace *trace, const struct pp_memory_model *model,
                            int32_t rank, struct pp_memory_point *points) {
-    const struct pp_sched *s = trace->sched;
-    int64_t amount = entry(model->base, rank);
+    struct walk w = begin_walk(trace, model, rank);
     int32_t n = 0;
-    points[n++] = (struct pp_memory_point){.time_ns = 0, .amount = amount};
-    int32_t size;
-    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at += size) {
-        struct effect e = cell_effect(s, model, at, &size);
-        amount += e.adds;
-        points[n++] = (struct pp_memory_point){.time_ns = trace->start_ns[at],
-                                               .amount = amount + e.transient};
-        amount -= e.frees;
-        points[n++] =
-            (struct pp_memory_point){.time_ns = trace->end_ns[at + size - 1], .amount = amount};
+    points[n++] = (struct pp_memory_point){.time_ns = 0, .amount = w.amount};
+    for (struct moment m; step(&w, &m);) {
+        points[n++] = (struct pp_memory_point){.time_ns = m.time_ns, .amount = w.amount};
     }
     return n;
 }

@@ -5,6 +5,10 @@
  * F adds at its start; I, B and W free at their end, so the peak is seen before the release. A
  * transient lives while its action runs. Actions of a rank run one after the other, so the peak
  * does not depend on times, except for a pair that runs as one (both parts start, then both end).
+ *
+ * OFFLOAD frees what F added, at its end; RELOAD adds it again at its start. They run beside the
+ * compute actions, so with them the peak does depend on times; what happens at the same time counts
+ * in the order of the rank's list.
  */
 #ifndef PP_SIM_MEMORY_H
 #define PP_SIM_MEMORY_H
@@ -26,9 +30,15 @@ struct pp_rank_memory {
     int32_t peak_action; /* index into sched->actions of the action that makes it; -1 if none */
 };
 
-/** @param peaks  [rank_count]. Cost: O(actions), no allocation. */
+/** The peaks if transfers to the host take no time.
+ *  @param peaks  [rank_count]. Cost: O(actions), no allocation. */
 void pp_memory_peaks(const struct pp_sched *s, const struct pp_memory_model *model,
                      struct pp_rank_memory *peaks);
+
+/** The peaks under a trace; without offloads those of pp_memory_peaks.
+ *  @param peaks  [rank_count]. Cost: O(actions), no allocation. */
+void pp_memory_peaks_timed(const struct pp_trace *trace, const struct pp_memory_model *model,
+                           struct pp_rank_memory *peaks);
 
 /** One step of a rank's memory: from time_ns on it is `amount`. */
 struct pp_memory_point {

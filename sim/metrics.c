@@ -4,8 +4,12 @@ static int64_t max_i64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* Time an action keeps its rank busy. The parts of a pair that ran as one share one interval. */
+/* Time an action keeps its rank busy. The parts of a pair that ran as one share one interval;
+ * transfers to the host keep no rank busy. */
 static int64_t busy_of(const struct pp_trace *t, int32_t at) {
+    if (pp_action_is_offload(&t->sched->actions[at])) {
+        return 0;
+    }
     if (t->sched->actions[at].pair == 2 && t->start_ns[at] < t->end_ns[at - 1]) {
         return max_i64(0, t->end_ns[at] - t->end_ns[at - 1]);
     }

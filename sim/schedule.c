@@ -88,6 +88,7 @@ void pp_sched_destroy(struct pp_sched *s) {
         free(s->cell_count);
         free(s->actions);
         free(s->producer);
+        free(s->reload);
         free(s);
     }
 }

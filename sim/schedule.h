@@ -16,6 +16,11 @@
  * gradients: all types, no idle cells. SEND and RECV are numbered by the stage on their own rank:
  * 0SEND_F3 meets 1RECV_F3, 1SEND_B3 meets 0RECV_B3.
  *
+ * OFFLOAD s m stands where the activations of F s m may leave for the memory of the host, and
+ * RELOAD s m where they may come back: once the compute actions before it on its rank have ended. A
+ * rank has one lane for such transfers and takes them in list order; compute goes on meanwhile, but
+ * I or B of s m waits for its RELOAD. They have no cell.
+ *
  * Source of action language and CSV form: PyTorch 2.14.1, torch.distributed.pipelining.schedules.
  */
 #ifndef PP_SIM_SCHEDULE_H
@@ -82,6 +87,8 @@ struct pp_sched {
                                   stage before, I or B of the stage after; -1 if none. Lowered: of
                                   F, I, B the RECV, or that action if it is on the same rank; of a
                                   SEND its compute action; of a RECV the SEND of the other rank */
+    int32_t *reload;           /* [action_count] of an I or B the RELOAD that it waits for, else -1;
+                                  NULL if nothing is offloaded */
     int32_t action_capacity;   /* room in `actions` while building */
     bool lowered;              /* with communication, see above */
     bool sealed;
@@ -114,7 +121,8 @@ enum pp_status pp_sched_set_slices(struct pp_sched *s, int32_t slice_count, stru
  *  action. */
 void pp_sched_set_lowered(struct pp_sched *s);
 
-/** Appends an action in a new cell of `rank`'s row: a compute action, or any if lowered.
+/** Appends an action in a new cell of `rank`'s row: a compute action, or any if lowered; or,
+ * without a cell unless lowered, OFFLOAD or RELOAD.
  *  @param microbatch  -1 for UNSHARD, RESHARD and REDUCE_GRAD
  *  @return PP_OK, PP_E_RANGE, PP_E_PLACEMENT (the stage is on another rank), PP_E_NOMEM */
 enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
@@ -134,13 +142,14 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
 
 /**
  * Checks and freezes. Every (stage, microbatch) must have exactly one F and either one B or one I
- * and one W, on the stage's rank, F before I/B, I before W. Whether ranks wait for one another in a
- * cycle is found by pp_eval_create. Lowered, further: between neighbouring stages of different
- * ranks one SEND and one RECV a microbatch and direction and no others, a SEND after its compute
- * action, a RECV before the one that needs it; UNSHARD and RESHARD of a stage alternate, and if
- * there are any, its compute actions stand between the two; REDUCE_GRAD, if there is any, once a
- * stage and after its last B or W. The order of a channel's messages is not looked at
- * (sim/schedule_warn.h), nor whether ranks wait for one another.
+ * and one W, on the stage's rank, F before I/B, I before W; OFFLOAD and RELOAD at most once, both
+ * or neither, in this order between F and I/B. Whether ranks wait for one another in a cycle is
+ * found by pp_eval_create. Lowered, further: between neighbouring stages of different ranks one
+ * SEND and one RECV a microbatch and direction and no others, a SEND after its compute action, a
+ * RECV before the one that needs it; UNSHARD and RESHARD of a stage alternate, and if there are
+ * any, its compute actions stand between the two; REDUCE_GRAD, if there is any, once a stage and
+ * after its last B or W. The order of a channel's messages is not looked at (sim/schedule_warn.h),
+ * nor whether ranks wait for one another.
  * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order; the
  *         place is row and cell of the CSV, 1-based), PP_E_NOMEM
  * Cost: O(actions + stages * microbatches).
@@ -165,6 +174,11 @@ const char *pp_action_text(const struct pp_action *a, char out[PP_ACTION_TEXT_BY
 
 /** The same for writers of many: no zero at the end. @return bytes written to `out` */
 size_t pp_action_put(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
+
+/** OFFLOAD or RELOAD? */
+static inline bool pp_action_is_offload(const struct pp_action *a) {
+    return a->type >= PP_OFFLOAD;
+}
 
 /** Stage before or after `stage` in its pipeline; -1 if it is the first or last. */
 static inline int32_t pp_sched_stage_before(const struct pp_sched *s, int32_t stage) {

@@ -1,6 +1,6 @@
 /**
  * @file schedule_priv.h
- * Private to sealing: what the check of the compute actions hands to that of the transfers.
+ * Private to sealing: what the check of the compute actions hands to those of the transfers.
  */
 #ifndef PP_SIM_SCHEDULE_PRIV_H
 #define PP_SIM_SCHEDULE_PRIV_H
@@ -27,5 +27,14 @@ enum pp_status pp_sched_misplaced(const struct pp_sched *s, int32_t at, const ch
  */
 enum pp_status pp_sched_seal_lowered(struct pp_sched *s, const struct pp_sched_slot *slots,
                                      struct pp_findings *f, struct pp_err *err);
+
+/**
+ * Checks OFFLOAD and RELOAD, if there are any, and links the backwards to the RELOADs they wait
+ * for.
+ * @param slots  [stage_count * microbatch_count], whole
+ * @return PP_OK, PP_E_CSV, PP_E_NOMEM
+ */
+enum pp_status pp_sched_seal_offloads(struct pp_sched *s, const struct pp_sched_slot *slots,
+                                      struct pp_err *err);
 
 #endif

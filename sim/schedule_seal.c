@@ -207,6 +207,9 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_findings *f,
     } else if (status == PP_OK) {
         link_producers(s, slots);
     }
+    if (status == PP_OK) {
+        status = pp_sched_seal_offloads(s, slots, err);
+    }
     free(slots);
     return status;
 }

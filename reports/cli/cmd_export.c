@@ -1,8 +1,10 @@
 /* pipeplan export: a stored plan in the words of those who run it. */
 #include "reports/cli/cli.h"
 #include "reports/cli/plan_inputs.h"
+#include "reports/cli/sched_warnings.h"
 #include "reports/json.h"
 #include "reports/stored_plan.h"
+#include "sim/lower.h"
 #include "sim/schedule_csv.h"
 
 #include <stdlib.h>
@@ -47,6 +49,17 @@ static enum pp_status export_csv(struct pp_store *store, const struct pp_stored_
                                  struct pp_text *out, struct pp_err *err) {
     (void)store;
     return pp_sched_csv_write(stored->replay.sched, out, err);
+}
+
+static enum pp_status export_csv_comms(struct pp_store *store, const struct pp_stored_plan *stored,
+                                       struct pp_text *out, struct pp_err *err) {
+    (void)store;
+    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_TORCH);
+    struct pp_sched *lowered = NULL;
+    PP_TRY(pp_sched_lower(stored->replay.sched, &options, &lowered, err));
+    enum pp_status status = pp_sched_csv_write(lowered, out, err);
+    pp_sched_destroy(lowered);
+    return status;
 }
 
 static enum pp_status export_cli(struct pp_store *store, const struct pp_stored_plan *stored,
@@ -114,9 +127,10 @@ static const struct format {
     enum pp_status (*make)(struct pp_store *store, const struct pp_stored_plan *stored,
                            struct pp_text *out, struct pp_err *err);
 } formats[] = {
-    {"csv", export_csv},        /* PyTorch's compute-only schedule file */
-    {"nemo-cli", export_cli},   /* overrides to paste behind the launch command */
-    {"nemo-yaml", export_yaml}, /* the recipe with only the pipeline's keys changed */
+    {"csv", export_csv},             /* PyTorch's compute-only schedule file */
+    {"csv-comms", export_csv_comms}, /* its lowered form, with communication */
+    {"nemo-cli", export_cli},        /* overrides to paste behind the launch command */
+    {"nemo-yaml", export_yaml},      /* the recipe with only the pipeline's keys changed */
 };
 
 static const struct format *find_format(const char *name) {
@@ -129,7 +143,8 @@ static const struct format *find_format(const char *name) {
 }
 
 static enum pp_status answer(struct pp_cli *cli, const char *plan_id, const char *format,
-                             const struct pp_text *text, struct pp_err *err) {
+                             const struct pp_sched_warnings *warnings, const struct pp_text *text,
+                             struct pp_err *err) {
     if (text->failed) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for the export");
     }
@@ -137,21 +152,48 @@ static enum pp_status answer(struct pp_cli *cli, const char *plan_id, const char
         json_t *document = pp_json_document("export");
         json_object_set_new(document, "plan_id", pp_json_text(plan_id));
         json_object_set_new(document, "format", json_string(format));
+        json_object_set_new(document, "warnings", pp_sched_warnings_json(warnings));
         json_object_set_new(document, "text", json_stringn(text->bytes, text->size));
         return pp_cli_answer(cli, document, err);
     }
+    pp_sched_warnings_print(cli, warnings);
     fwrite(text->bytes, 1, text->size, cli->out);
     return PP_OK;
 }
 
-static enum pp_status export(struct pp_cli *cli, const char *db, const char *plan_id,
+struct flags {
+    const char *db, *plan_id, *format_name;
+    bool force;
+};
+
+/* A plan may run the recipe's own order, which PyTorch may run and get wrong. */
+static enum pp_status check_order(const struct pp_stored_plan *stored, bool force,
+                                  struct pp_sched_warnings *warnings, struct pp_err *err) {
+    if (stored->csv == NULL) {
+        return PP_OK;
+    }
+    PP_TRY(pp_sched_warn(stored->csv, stored->plan.config.schedule, warnings, err));
+    if (warnings->count == 0 || force) {
+        return PP_OK;
+    }
+    pp_fail(err, PP_E_CSV, "the recipe's schedule file: %s: %s", warnings->items[0].code,
+            warnings->items[0].message);
+    pp_hint(err, "mend the file and plan again; --force exports the plan all the same");
+    return PP_E_CSV;
+}
+
+static enum pp_status export(struct pp_cli *cli, const struct flags *flags,
                              const struct format *format, struct pp_err *err) {
-    struct pp_store *store = NULL; struct pp_stored_plan stored = {0}; struct pp_text text = {0};
-    PP_TRY(pp_store_open_read(db, &store, err));
-    enum pp_status status = pp_stored_plan_load(store, plan_id, &stored, err);
-    if (status == PP_OK){status = format->make(store, &stored, &text, err);}
+    struct pp_store *store = NULL; struct pp_stored_plan stored = {0};
+    struct pp_sched_warnings warnings = {0}; struct pp_text text = {0};
+    PP_TRY(pp_store_open_read(flags->db, &store, err));
+    enum pp_status status = pp_stored_plan_load(store, flags->plan_id, &stored, err);
+    if (status == PP_OK){status = check_order(&stored, flags->force, &warnings, err);}
 if (status == PP_OK) {
-    status = answer(cli, stored.plan.id, format->name, &text, err);
+    status = format->make(store, &stored, &text, err);
+}
+if (status == PP_OK) {
+    status = answer(cli, stored.plan.id, format->name, &warnings, &text, err);
 }
 pp_text_free(&text);
 pp_stored_plan_deinit(&stored);
@@ -160,20 +202,22 @@ return status;
 }
 
 enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
-    const char *db = NULL;
-    const char *plan_id = NULL;
-    const char *format_name = NULL;
+    struct flags flags = {0};
     const struct pp_option options[] = {
-        {"--db", PP_OPT_TEXT, &db, NULL, 0, 0, "FILE", "database that `pipeplan plan --db` wrote"},
-        {"--plan", PP_OPT_TEXT, &plan_id, NULL, 0, 0, "ID",
+        {"--db", PP_OPT_TEXT, &flags.db, NULL, 0, 0, "FILE",
+         "database that `pipeplan plan --db` wrote"},
+        {"--plan", PP_OPT_TEXT, &flags.plan_id, NULL, 0, 0, "ID",
          "plan, or a unique beginning of its id"},
-        {"--format", PP_OPT_TEXT, &format_name, NULL, 0, 0, "F", "csv, nemo-cli or nemo-yaml"},
+        {"--format", PP_OPT_TEXT, &flags.format_name, NULL, 0, 0, "F",
+         "csv, csv-comms (lowered, as PyTorch does it), nemo-cli or nemo-yaml"},
+        {"--force", PP_OPT_FLAG, &flags.force, NULL, 0, 0, "",
+         "also a plan with an order that PyTorch runs, but gets wrong"},
     };
     const struct pp_usage usage = {
-        .synopsis = "pipeplan export --db FILE --plan ID --format csv|nemo-cli|nemo-yaml",
-        .about =
-            "Prints a stored plan as PyTorch's compute-only schedule CSV, as NeMo overrides, or "
-            "as the recipe with only the pipeline's keys changed.",
+        .synopsis = "pipeplan export --db FILE --plan ID --format csv|csv-comms|nemo-cli|nemo-yaml "
+                    "[--force]",
+        .about = "Prints a stored plan as PyTorch's schedule CSV, compute-only or lowered, as NeMo "
+                 "overrides, or as the recipe with only the pipeline's keys changed.",
         .example = "pipeplan export --db plans.db --plan 3f9c --format nemo-yaml > better.yaml",
         .options = options,
         .option_count = sizeof options / sizeof options[0],
@@ -184,15 +228,15 @@ enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct p
     if (helped) {
         return PP_OK;
     }
-    PP_TRY(pp_need_option(db != NULL, "--db", &usage, err));
-    PP_TRY(pp_need_option(plan_id != NULL, "--plan", &usage, err));
-    PP_TRY(pp_need_option(format_name != NULL, "--format", &usage, err));
-    const struct format *format = find_format(format_name);
+    PP_TRY(pp_need_option(flags.db != NULL, "--db", &usage, err));
+    PP_TRY(pp_need_option(flags.plan_id != NULL, "--plan", &usage, err));
+    PP_TRY(pp_need_option(flags.format_name != NULL, "--format", &usage, err));
+    const struct format *format = find_format(flags.format_name);
     if (format == NULL) {
-        pp_fail(err, PP_E_USAGE, "--format %.40s: expected csv, nemo-cli or nemo-yaml",
-                format_name);
-        pp_hint(err, "csv-comms and trace come with a later version");
+        pp_fail(err, PP_E_USAGE, "--format %.40s: expected csv, csv-comms, nemo-cli or nemo-yaml",
+                flags.format_name);
+        pp_hint(err, "trace comes with a later version");
         return PP_E_USAGE;
     }
-    return export(cli, db, plan_id, format, err);
+    return export(cli, &flags, format, err);
 }

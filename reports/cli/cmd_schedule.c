@@ -1,10 +1,13 @@
-/* `pipeplan schedule`: the order of a schedule, as PyTorch's CSV or as JSON; and the list of
- * schedules. */
+/* `pipeplan schedule`: the order of a schedule, as PyTorch's CSV or as JSON, lowered or not; and
+ * the list of schedules. */
 #include "reports/cli/cli.h"
 #include "reports/cli/cost_options.h"
 #include "reports/cli/sched_options.h"
+#include "reports/cli/sched_warnings.h"
 #include "reports/json.h"
 #include "reports/table.h"
+#include "sim/eval.h"
+#include "sim/lower.h"
 #include "sim/schedule_csv.h"
 
 #include <stdlib.h>
@@ -17,8 +20,20 @@ struct flags {
     struct pp_sched_options sched;
     struct pp_cost_options costs;
     const char *format;
+    const char *lowering; /* NULL = by the schedule */
     bool list;
 };
+
+/* What is handed out. */
+struct order {
+    const struct pp_schedule_info *info; /* NULL for a file */
+    struct pp_sched *compute;
+    struct pp_sched *lowered; /* NULL for compute-only */
+    enum pp_lower_mode mode;
+    struct pp_sched_warnings warnings; /* of a file; what we generate is ours to answer for */
+};
+
+static const char *const mode_names[] = {[PP_LOWER_TORCH] = "torch", [PP_LOWER_OURS] = "ours"};
 
 /* ---- --list ---- */
 
@@ -49,6 +64,7 @@ static json_t *info_json(const struct pp_schedule_info *info) {
                         json_integer(info->default_stages_per_rank));
     json_object_set_new(row, "splits_backward", json_boolean(info->splits_backward));
     json_object_set_new(row, "in_pytorch", json_boolean(info->in_pytorch));
+    json_object_set_new(row, "offloads", json_boolean(info->offloads));
     json_object_set_new(row, "bidirectional", json_boolean(info->is_bidirectional));
     json_object_set_new(row, "takes_group", json_boolean(info->takes_group));
     json_object_set_new(row, "takes_slices", json_boolean(info->takes_slices));
@@ -128,18 +144,22 @@ static enum pp_status check_json_size(const struct pp_sched *s, struct pp_err *e
     return PP_E_RANGE;
 }
 
-static enum pp_status write_json(struct pp_cli *cli, const struct pp_schedule_info *info,
-                                 const struct pp_sched *s, const char *csv) {
+static enum pp_status write_json(struct pp_cli *cli, const struct order *o, const char *csv) {
+    const struct pp_sched *s = o->lowered != NULL ? o->lowered : o->compute;
     char id[65];
-    pp_sched_csv_sha256(s, id);
+    pp_sched_csv_sha256(o->compute, id);
     json_t *document = pp_json_document(cli->command);
-    json_object_set_new(document, "schedule", json_string(info->name));
+    json_object_set_new(document, "schedule",
+                        o->info == NULL ? json_null() : json_string(o->info->name));
     json_object_set_new(document, "schedule_id", json_string(id));
+    json_object_set_new(document, "lowering",
+                        o->lowered == NULL ? json_null() : json_string(mode_names[o->mode]));
     json_object_set_new(document, "ranks", json_integer(s->rank_count));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));
     json_object_set_new(document, "actions", json_integer(s->action_count));
     json_object_set_new(document, "stage_ranks", pp_json_i32s(s->stage_rank, s->stage_count));
+    json_object_set_new(document, "warnings", pp_sched_warnings_json(&o->warnings));
     json_t *rows = json_array();
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
         json_array_append_new(rows, row_json(&csv));
@@ -148,24 +168,25 @@ static enum pp_status write_json(struct pp_cli *cli, const struct pp_schedule_in
     return pp_cli_answer(cli, document, NULL);
 }
 
-static enum pp_status write_order(struct pp_cli *cli, const struct pp_schedule_info *info,
-                                  const struct pp_sched *s, struct pp_err *err) {
+static enum pp_status write_order(struct pp_cli *cli, const struct order *o, struct pp_err *err) {
+    const struct pp_sched *s = o->lowered != NULL ? o->lowered : o->compute;
     if (cli->json) {
         PP_TRY(check_json_size(s, err));
     }
     struct pp_text csv = {0};
     enum pp_status status = pp_sched_csv_write(s, &csv, err);
     if (status == PP_OK && cli->json) {
-        status = write_json(cli, info, s, csv.bytes);
+        status = write_json(cli, o, csv.bytes);
     } else if (status == PP_OK) {
+        pp_sched_warnings_print(cli, &o->warnings);
         fwrite(csv.bytes, 1, csv.size, cli->out); /* main looks at the stream's errors */
     }
     pp_text_free(&csv);
     return status;
 }
 
-/* No schedule of this version changes its order with the costs, but wrong ones are told, and an
-   order above the limit is not handed out. */
+/* Wrong costs are told whether or not the order depends on them, and an order above the limit is
+   not handed out. */
 static enum pp_status check_costs(const struct pp_cost_options *o, const struct pp_sched *s,
                                   struct pp_err *err) {
     struct pp_stage_costs costs;
@@ -186,44 +207,93 @@ static enum pp_status check_costs(const struct pp_cost_options *o, const struct 
     return status;
 }
 
-static enum pp_status check_format(const char *format, struct pp_err *err) {
-    if (strcmp(format, "csv") == 0 || strcmp(format, "json") == 0) {
+/* A file may hold what no run can do, or what PyTorch runs and gets wrong. */
+static enum pp_status check_file(const char *path, struct order *o, struct pp_err *err) {
+    struct pp_eval *eval = NULL;
+    enum pp_status status = pp_eval_create(o->compute, &eval, NULL, err);
+    pp_eval_destroy(eval);
+    if (status != PP_OK) {
+        pp_err_place(err, path, 0, 0);
+        return status;
+    }
+    return pp_sched_warn(o->compute, NULL, &o->warnings, err);
+}
+
+static bool is_lowered(const struct flags *flags) {
+    return strcmp(flags->format, "csv-comms") == 0 || flags->lowering != NULL;
+}
+
+/* PyTorch's way for what PyTorch knows, files of its format among it; ours for the rest. */
+static enum pp_status lower(const struct flags *flags, struct order *o, struct pp_err *err) {
+    bool torch = flags->lowering != NULL ? strcmp(flags->lowering, "torch") == 0
+                                         : o->info == NULL || o->info->in_pytorch;
+    o->mode = torch ? PP_LOWER_TORCH : PP_LOWER_OURS;
+    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(o->mode);
+    return pp_sched_lower(o->compute, &options, &o->lowered, err);
+}
+
+static enum pp_status check_format(const struct flags *flags, struct pp_err *err) {
+    const char *format = flags->format;
+    const char *lowering = flags->lowering;
+    if (strcmp(format, "csv") != 0 && strcmp(format, "csv-comms") != 0 &&
+        strcmp(format, "json") != 0) {
+        return pp_fail(err, PP_E_USAGE,
+                       "--format: '%.40s' is none; expected csv, csv-comms or json", format);
+    }
+    if (lowering == NULL) {
         return PP_OK;
     }
-    pp_fail(err, PP_E_USAGE, "--format: '%.40s' is not one of this version's; expected csv or json",
-            format);
-    if (strcmp(format, "csv-comms") == 0) {
-        pp_hint(err, "PyTorch lowers the compute-only csv by itself when it loads it");
+    if (strcmp(lowering, "torch") != 0 && strcmp(lowering, "ours") != 0) {
+        return pp_fail(err, PP_E_USAGE, "--lowering: '%.40s' is none; expected torch or ours",
+                       lowering);
     }
-    return PP_E_USAGE;
+    if (strcmp(format, "csv") == 0) {
+        pp_fail(err, PP_E_USAGE, "--lowering goes with csv-comms, but the format is csv");
+        pp_hint(err, "add --format csv-comms, or leave --lowering out");
+        return PP_E_USAGE;
+    }
+    return PP_OK;
 }
 
 static enum pp_status order(struct pp_cli *cli, const struct flags *flags,
                             const struct pp_usage *usage, struct pp_err *err) {
-    const struct pp_schedule_info *info = NULL;
-    struct pp_sched *s = NULL;
-    PP_TRY(pp_sched_options_make(&flags->sched, &flags->costs, usage, &info, &s, err));
-    enum pp_status status = check_costs(&flags->costs, s, err);
-    if (status == PP_OK) {
-        status = write_order(cli, info, s, err);
+    struct order o = {0};
+    enum pp_status status =
+        pp_sched_options_make(&flags->sched, &flags->costs, usage, &o.info, &o.compute, err);
+    if (status == PP_OK && flags->sched.csv != NULL) {
+        status = check_file(flags->sched.csv, &o, err);
     }
-    pp_sched_destroy(s);
+    if (status == PP_OK) {
+        status = check_costs(&flags->costs, o.compute, err);
+    }
+    if (status == PP_OK && is_lowered(flags)) {
+        status = lower(flags, &o, err);
+    }
+    if (status == PP_OK) {
+        status = write_order(cli, &o, err);
+    }
+    pp_sched_destroy(o.lowered);
+    pp_sched_destroy(o.compute);
     return status;
 }
 
 enum pp_status pp_cmd_schedule(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
     struct flags flags = {.costs = PP_COST_OPTIONS_DEFAULT, .format = "csv"};
-    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT + 2] = {
+    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT + 3] = {
         {"--list", PP_OPT_FLAG, &flags.list, NULL, 0, 0, "", "the schedules and their rules"},
-        {"--format", PP_OPT_TEXT, &flags.format, NULL, 0, 0, "csv|json", "default: csv"},
+        {"--format", PP_OPT_TEXT, &flags.format, NULL, 0, 0, "F",
+         "csv (default), csv-comms (lowered: with communication) or json"},
+        {"--lowering", PP_OPT_TEXT, &flags.lowering, NULL, 0, 0, "L",
+         "torch or ours; default: torch for what PyTorch knows, else ours"},
     };
-    pp_sched_options_rows(&flags.sched, options + 2);
-    pp_cost_options_rows(&flags.costs, options + 2 + PP_SCHED_OPTION_COUNT);
+    pp_sched_options_rows(&flags.sched, options + 3);
+    pp_cost_options_rows(&flags.costs, options + 3 + PP_SCHED_OPTION_COUNT);
     const struct pp_usage usage = {
-        .synopsis = "pipeplan schedule --schedule NAME --pp P --microbatches M [--stages-per-rank "
-                    "V] [COSTS] [--format csv|json] | --list",
-        .about = "The order in which each rank runs its actions, as PyTorch's compute-only CSV: a "
-                 "row a rank.",
+        .synopsis = "pipeplan schedule (--schedule NAME --pp P --microbatches M [--stages-per-rank "
+                    "V] | --csv FILE --stages S) [COSTS] [--format csv|csv-comms|json] "
+                    "[--lowering torch|ours] | --list",
+        .about = "The order in which each rank runs its actions, as PyTorch's CSV, compute-only "
+                 "or lowered: a row a rank. Or the order of a file of yours.",
         .example = "pipeplan schedule --schedule ZBVZeroBubble --pp 4 --microbatches 8",
         .options = options,
         .option_count = sizeof options / sizeof options[0],
@@ -234,7 +304,7 @@ enum pp_status pp_cmd_schedule(struct pp_cli *cli, int argc, char **argv, struct
     if (helped) {
         return PP_OK;
     }
-    PP_TRY(check_format(flags.format, err));
+    PP_TRY(check_format(&flags, err));
     cli->json = cli->json || strcmp(flags.format, "json") == 0;
     return flags.list ? list(cli, err) : order(cli, &flags, &usage, err);
 }

@@ -14,9 +14,6 @@
 struct flags {
     struct pp_sched_options sched;
     struct pp_cost_options costs;
-    const char *csv;
-    int64_t stages;
-    bool has_stages;
 };
 
 /* Everything that one simulation makes. */
@@ -43,48 +40,6 @@ static void simulation_deinit(struct simulation *sim) {
     pp_sched_destroy(sim->sched);
 }
 
-/* ---- the schedule ---- */
-
-static enum pp_status refuse_with_csv(bool given, const char *flag, struct pp_err *err) {
-    if (!given) {
-        return PP_OK;
-    }
-    pp_fail(err, PP_E_USAGE, "--csv and %s exclude each other", flag);
-    pp_hint(err, "the file holds the whole order; leave %s out", flag);
-    return PP_E_USAGE;
-}
-
-static enum pp_status read_csv(struct simulation *sim, const struct pp_usage *usage,
-                               struct pp_err *err) {
-    const struct flags *flags = sim->flags;
-    const struct pp_sched_options *o = &flags->sched;
-    PP_TRY(refuse_with_csv(o->has_schedule, "--schedule", err));
-    PP_TRY(refuse_with_csv(o->has_stages_per_rank, "--stages-per-rank", err));
-    PP_TRY(refuse_with_csv(o->has_group, "--group", err));
-    PP_TRY(refuse_with_csv(o->has_slices, "--slices", err));
-    PP_TRY(pp_need_option(flags->has_stages, "--stages", usage, err));
-    struct pp_csv_expect expect = {
-        .rank_count = o->has_pp ? (int32_t)o->pp : 0,
-        .stage_count = (int32_t)flags->stages,
-        .microbatch_count = o->has_microbatches ? (int32_t)o->microbatches : 0,
-    };
-    return pp_sched_csv_read(flags->csv, &expect, &sim->sched, err);
-}
-
-static enum pp_status make_schedule(struct simulation *sim, const struct pp_usage *usage,
-                                    struct pp_err *err) {
-    const struct flags *flags = sim->flags;
-    if (flags->csv != NULL) {
-        return read_csv(sim, usage, err);
-    }
-    if (flags->has_stages) {
-        pp_fail(err, PP_E_USAGE, "--stages goes with --csv");
-        pp_hint(err, "a schedule by name takes --stages-per-rank");
-        return PP_E_USAGE;
-    }
-    return pp_sched_options_make(&flags->sched, &flags->costs, usage, &sim->info, &sim->sched, err);
-}
-
 /* ---- running it ---- */
 
 static enum pp_status run(struct simulation *sim, struct pp_err *err) {
@@ -92,7 +47,7 @@ static enum pp_status run(struct simulation *sim, struct pp_err *err) {
     PP_TRY(pp_stage_costs_init(&sim->costs, &sim->flags->costs, s, err));
     enum pp_status status = pp_eval_create(s, &sim->eval, &sim->deadlock, err);
     if (status != PP_OK) {
-        pp_err_place(err, sim->flags->csv, 0, 0);
+        pp_err_place(err, sim->flags->sched.csv, 0, 0);
         return status;
     }
     PP_TRY(pp_trace_init(&sim->trace, s, err));
@@ -173,8 +128,8 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct simulati
     char makespan[PP_NUMBER_BYTES];
     char span[PP_NUMBER_BYTES];
     fprintf(cli->out, "%s: %d ranks, %d stages, %d microbatches, %d actions\n",
-            sim->info == NULL ? sim->flags->csv : sim->info->name, s->rank_count, s->stage_count,
-            s->microbatch_count, s->action_count);
+            sim->info == NULL ? sim->flags->sched.csv : sim->info->name, s->rank_count,
+            s->stage_count, s->microbatch_count, s->action_count);
     fprintf(cli->out, "makespan %s us, longest span of a rank %s us\n",
             pp_us_text(m->makespan_ns, makespan), pp_us_text(m->span_ns, span));
     fprintf(cli->out, "bubble ratio %.6f, span bubble ratio %.6f, over ideal ratio %.6f\n\n",
@@ -223,7 +178,8 @@ static enum pp_status answer_deadlock(struct pp_cli *cli, const struct simulatio
 static enum pp_status simulate(struct pp_cli *cli, const struct flags *flags,
                                const struct pp_usage *usage, struct pp_err *err) {
     struct simulation sim = {.flags = flags};
-    enum pp_status status = make_schedule(&sim, usage, err);
+    enum pp_status status =
+        pp_sched_options_make(&flags->sched, &flags->costs, usage, &sim.info, &sim.sched, err);
     if (status == PP_OK) {
         status = run(&sim, err);
     }
@@ -238,14 +194,9 @@ static enum pp_status simulate(struct pp_cli *cli, const struct flags *flags,
 
 enum pp_status pp_cmd_simulate(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
     struct flags flags = {.costs = PP_COST_OPTIONS_DEFAULT};
-    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT + 2] = {
-        {"--csv", PP_OPT_TEXT, &flags.csv, NULL, 0, 0, "FILE",
-         "a compute-only schedule CSV instead of a name"},
-        {"--stages", PP_OPT_INT, &flags.stages, &flags.has_stages, 1, PP_SCHED_MAX_STAGES, "S",
-         "stages that the CSV has"},
-    };
-    pp_sched_options_rows(&flags.sched, options + 2);
-    pp_cost_options_rows(&flags.costs, options + 2 + PP_SCHED_OPTION_COUNT);
+    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT];
+    pp_sched_options_rows(&flags.sched, options);
+    pp_cost_options_rows(&flags.costs, options + PP_SCHED_OPTION_COUNT);
     const struct pp_usage usage = {
         .synopsis = "pipeplan simulate (--schedule NAME --pp P --microbatches M | --csv FILE "
                     "--stages S) [COSTS]",

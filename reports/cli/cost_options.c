@@ -111,8 +111,8 @@ static void link_columns(struct pp_stage_costs *c, const struct pp_cost_options 
         .pair_ns = o->has_pair ? column_of(c, s, COLUMN_PAIR) : NULL,
         .recv_f_ns = column_of(c, s, COLUMN_P2P),
         .recv_b_ns = column_of(c, s, COLUMN_P2P),
+        .offload_ns = column_of(c, s, COLUMN_OFFLOAD),
     };
-    c->offload_ns = column_of(c, s, COLUMN_OFFLOAD);
     c->memory = (struct pp_memory_model){
         .f_adds = column_of(c, s, COLUMN_ADDS),
         .i_frees = column_of(c, s, COLUMN_I_FREES),
@@ -153,7 +153,6 @@ enum pp_status pp_stage_costs_init(struct pp_stage_costs *c, const struct pp_cos
 struct pp_gen_costs pp_stage_costs_for_generator(const struct pp_stage_costs *c) {
     return (struct pp_gen_costs){
         .times = c->costs,
-        .offload_ns = c->offload_ns,
         .f_adds = c->memory.f_adds,
         .i_frees = c->memory.i_frees,
         .w_frees = c->memory.w_frees,
@@ -168,14 +167,39 @@ void pp_stage_costs_deinit(struct pp_stage_costs *c) {
 
 /* ---- activations ---- */
 
+/* With transfers to the host the peak depends on when they run. */
+static enum pp_status timed_peaks(const struct pp_stage_costs *c, const struct pp_sched *s,
+                                  struct pp_rank_memory *memory, struct pp_err *err) {
+    struct pp_eval *eval = NULL;
+    struct pp_trace trace = {0};
+    enum pp_status status = pp_eval_create(s, &eval, NULL, err);
+    if (status == PP_OK) {
+        status = pp_trace_init(&trace, s, err);
+    }
+    if (status == PP_OK) {
+        status = pp_eval_run(eval, &c->costs, &trace, err);
+    }
+    if (status == PP_OK) {
+        pp_memory_peaks_timed(&trace, &c->memory, memory);
+    }
+    pp_trace_deinit(&trace);
+    pp_eval_destroy(eval);
+    return status;
+}
+
 enum pp_status pp_stage_costs_peaks(const struct pp_stage_costs *c, const struct pp_sched *s,
                                     struct pp_activation *peaks, struct pp_err *err) {
     struct pp_rank_memory *memory = malloc((size_t)s->rank_count * sizeof *memory);
     if (memory == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", s->rank_count);
     }
-    pp_memory_peaks(s, &c->memory, memory);
-    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+    enum pp_status status = PP_OK;
+    if (s->reload == NULL) {
+        pp_memory_peaks(s, &c->memory, memory);
+    } else {
+        status = timed_peaks(c, s, memory, err);
+    }
+    for (int32_t rank = 0; status == PP_OK && rank < s->rank_count; rank++) {
         peaks[rank] = (struct pp_activation){
             .rank = rank,
             .action = memory[rank].peak_action,
@@ -184,7 +208,7 @@ enum pp_status pp_stage_costs_peaks(const struct pp_stage_costs *c, const struct
         };
     }
     free(memory);
-    return PP_OK;
+    return status;
 }
 
 /* a/b > c/d, exactly: 2^53 units at most times 2^46 a share need more than 64 bits. */

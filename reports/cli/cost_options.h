@@ -35,7 +35,6 @@ struct pp_stage_costs {
     int64_t *columns; /* owns the arrays */
     struct pp_costs costs;
     struct pp_memory_model memory;
-    const int64_t *offload_ns; /* [stage_count] */
     const int64_t *limit; /* [rank_count] --memory-limit in the same units; NULL if not given */
     int64_t share;        /* mem_w denominator: units of one stage's activations */
 };
@@ -58,7 +57,8 @@ struct pp_activation {
     int64_t units, per_share;
 };
 
-/* Highest activation of every rank. @param peaks  [rank_count] */
+/* Highest activation of every rank. @param peaks  [rank_count]
+ * @return PP_OK, PP_E_NOMEM; with offloads also as pp_eval_create, pp_eval_run */
 enum pp_status pp_stage_costs_peaks(const struct pp_stage_costs *c, const struct pp_sched *s,
                                     struct pp_activation *peaks, struct pp_err *err);
 

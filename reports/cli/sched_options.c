@@ -1,5 +1,7 @@
 #include "reports/cli/sched_options.h"
 
+#include "sim/schedule_csv.h"
+
 void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows) {
     const struct pp_option table[PP_SCHED_OPTION_COUNT] = {
         {"--schedule", PP_OPT_TEXT, &o->schedule, &o->has_schedule, 0, 0, "NAME",
@@ -13,6 +15,10 @@ void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows) {
          "group size, for schedules that have one"},
         {"--slices", PP_OPT_INT, &o->slices, &o->has_slices, 1, PP_SCHED_MAX_MICROBATCHES, "N",
          "sequence slices, for schedules that have them"},
+        {"--csv", PP_OPT_TEXT, &o->csv, NULL, 0, 0, "FILE",
+         "a compute-only schedule CSV instead of a name"},
+        {"--stages", PP_OPT_INT, &o->stages, &o->has_stages, 1, PP_SCHED_MAX_STAGES, "S",
+         "stages that the CSV has"},
     };
     for (int32_t i = 0; i < PP_SCHED_OPTION_COUNT; i++) {
         rows[i] = table[i];
@@ -53,11 +59,15 @@ static enum pp_status make(const struct pp_schedule_info *info, struct pp_gen_co
     return PP_OK;
 }
 
-enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
-                                     const struct pp_cost_options *cost_options,
-                                     const struct pp_usage *usage,
-                                     const struct pp_schedule_info **info_p,
-                                     struct pp_sched **sched_p, struct pp_err *err) {
+static enum pp_status generate(const struct pp_sched_options *o,
+                               const struct pp_cost_options *cost_options,
+                               const struct pp_usage *usage, const struct pp_schedule_info **info_p,
+                               struct pp_sched **sched_p, struct pp_err *err) {
+    if (o->has_stages) {
+        pp_fail(err, PP_E_USAGE, "--stages goes with --csv");
+        pp_hint(err, "a schedule by name takes --stages-per-rank");
+        return PP_E_USAGE;
+    }
     PP_TRY(pp_need_option(o->has_schedule, "--schedule", usage, err));
     PP_TRY(pp_need_option(o->has_pp, "--pp", usage, err));
     PP_TRY(pp_need_option(o->has_microbatches, "--microbatches", usage, err));
@@ -72,9 +82,40 @@ enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
         .group = o->has_group ? (int32_t)o->group : 0,
         .slice_count = o->has_slices ? (int32_t)o->slices : 0,
     };
-    PP_TRY(make(info, &config, cost_options, sched_p, err));
-    if (info_p != NULL) {
-        *info_p = info;
+    *info_p = info;
+    return make(info, &config, cost_options, sched_p, err);
+}
+
+static enum pp_status refuse_with_csv(bool given, const char *flag, struct pp_err *err) {
+    if (!given) {
+        return PP_OK;
     }
-    return PP_OK;
+    pp_fail(err, PP_E_USAGE, "--csv and %s exclude each other", flag);
+    pp_hint(err, "the file holds the whole order; leave %s out", flag);
+    return PP_E_USAGE;
+}
+
+static enum pp_status read_csv(const struct pp_sched_options *o, const struct pp_usage *usage,
+                               struct pp_sched **sched_p, struct pp_err *err) {
+    PP_TRY(refuse_with_csv(o->has_schedule, "--schedule", err));
+    PP_TRY(refuse_with_csv(o->has_stages_per_rank, "--stages-per-rank", err));
+    PP_TRY(refuse_with_csv(o->has_group, "--group", err));
+    PP_TRY(refuse_with_csv(o->has_slices, "--slices", err));
+    PP_TRY(pp_need_option(o->has_stages, "--stages", usage, err));
+    struct pp_csv_expect expect = {
+        .rank_count = o->has_pp ? (int32_t)o->pp : 0,
+        .stage_count = (int32_t)o->stages,
+        .microbatch_count = o->has_microbatches ? (int32_t)o->microbatches : 0,
+    };
+    return pp_sched_csv_read(o->csv, &expect, sched_p, err);
+}
+
+enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
+                                     const struct pp_cost_options *cost_options,
+                                     const struct pp_usage *usage,
+                                     const struct pp_schedule_info **info_p,
+                                     struct pp_sched **sched_p, struct pp_err *err) {
+    *info_p = NULL;
+    return o->csv != NULL ? read_csv(o, usage, sched_p, err)
+                          : generate(o, cost_options, usage, info_p, sched_p, err);
 }

@@ -10,18 +10,22 @@ struct pp_sched_options {
     const char *schedule;
     int64_t pp, stages_per_rank, microbatches, group, slices;
     bool has_schedule, has_pp, has_stages_per_rank, has_microbatches, has_group, has_slices;
+    const char *csv; /* a file instead of a name */
+    int64_t stages;  /* that the file has */
+    bool has_stages;
 };
 
-enum { PP_SCHED_OPTION_COUNT = 6 };
+enum { PP_SCHED_OPTION_COUNT = 8 };
 
 /* Writes the rows of an option table. @param rows  [PP_SCHED_OPTION_COUNT] */
 void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows);
 
 /*
- * Finds, checks and generates, for these costs.
- * @param info_p  may be NULL
- * @return PP_OK, PP_E_USAGE (a needed flag is missing), PP_E_SCHEDULE, PP_E_VALUE (--group or
- *         --slices for a schedule without them), as pp_stage_costs_init, as pp_schedule_generate
+ * Finds, checks and generates, for these costs; or reads the compute-only file of --csv.
+ * @param info_p  of the name; NULL for a file
+ * @return PP_OK, PP_E_USAGE (a needed flag is missing, or one does not go with another),
+ *         PP_E_SCHEDULE, PP_E_VALUE (--group or --slices for a schedule without them), as
+ *         pp_stage_costs_init, as pp_schedule_generate, as pp_sched_csv_read
  */
 enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
                                      const struct pp_cost_options *cost_options,

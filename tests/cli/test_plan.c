@@ -145,7 +145,10 @@ Test(plan, report_draws_and_export_hands_back) {
                    "diff " EXAMPLE " new.yaml; "
                    "\"$P\" export --db p.db --plan $id --format csv >order.csv; "
                    "\"$P\" schedule --schedule interleaved1f1b --pp 4 --stages-per-rank 8 "
-                   "--microbatches 4 | cmp - order.csv && echo same order; ls p.db*");
+                   "--microbatches 4 | cmp - order.csv && echo same order; "
+                   "\"$P\" export --db p.db --plan $id --format csv-comms >lowered.csv; "
+                   "\"$P\" schedule --csv order.csv --stages 32 --format csv-comms "
+                   "| cmp - lowered.csv && echo same lowered order; ls p.db*");
     cr_assert_str_eq(text_of(&r.out),
                      "--distributed.pipeline.round_virtual_stages_to_pp_multiple=up\n"
                      "29c29\n"
@@ -153,6 +156,7 @@ Test(plan, report_draws_and_export_hands_back) {
                      "---\n"
                      ">     round_virtual_stages_to_pp_multiple: up\n"
                      "same order\n"
+                     "same lowered order\n"
                      "p.db\n"); /* nothing left beside the database */
     ran_free(&r);
     remove_scratch(&s);
@@ -179,6 +183,37 @@ Test(plan, export_names_the_whole_id_and_refuses_changed_rows) {
             "--format nemo-yaml",
             5, "cannot be read back");
     }
+    remove_scratch(&s);
+}
+
+/* PyTorch runs this order and trains on wrong gradients. */
+Test(plan, an_order_that_goes_wrong_in_silence_is_exported_by_force_only) {
+    struct scratch s = make_scratch();
+    struct ran r = run_in(
+        &s, "\"$P\" schedule --schedule LoopedBFS --pp 4 --stages-per-rank 2 --microbatches 4 "
+            "| sed '4s/7F0,7F1/7F1,7F0/' >o.csv; \"$P\" " PLAN
+            " --db p.db --set distributed.pipeline.layers_per_stage=none "
+            "--set distributed.pipeline.pp_schedule_csv=o.csv >/dev/null; "
+            "sqlite3 p.db 'SELECT current_plan_id FROM runs' >id");
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    ran_free(&r);
+    static const char *const formats[] = {"csv", "csv-comms", "nemo-yaml"};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        char line[160];
+        int n = snprintf(line, sizeof line, "\"$P\" export --db p.db --plan $(cat id) --format %s",
+                         formats[i]);
+        expect_code(&s, line, 3, "W_LOSS_ORDER");
+        snprintf(line + n, sizeof line - (size_t)n, " --force >forced");
+        expect_code(&s, line, 0, "warning: W_LOSS_ORDER");
+    }
+    r = run_in(&s, "\"$P\" export --db p.db --plan $(cat id) --format csv --force --json");
+    json_t *document = json_loads(r.out.bytes, 0, NULL);
+    json_t *warnings = json_object_get(document, "warnings");
+    cr_assert_eq(json_array_size(warnings), 1);
+    cr_assert_str_eq(string_of(json_array_get(warnings, 0), "code"), "W_LOSS_ORDER");
+    cr_assert_eq(r.messages.size, 0);
+    json_decref(document);
+    ran_free(&r);
     remove_scratch(&s);
 }
 
@@ -312,7 +347,7 @@ Test(plan, usage_mistakes_are_exit_code_2) {
     expect_code(&s, "\"$P\" " PLAN " --gpus many", 2, "--gpus");
     expect_code(&s, "\"$P\" " PLAN " --set nothing", 2, "key=value");
     expect_code(&s, "\"$P\" report --db x.db", 2, "--out");
-    expect_code(&s, "\"$P\" export --db x.db --plan 00 --format csv-comms", 2, "nemo-yaml");
+    expect_code(&s, "\"$P\" export --db x.db --plan 00 --format trace", 2, "nemo-yaml");
     expect_code(&s, "\"$P\" nonsense", 2, "nonsense");
     expect_code(&s, "\"$P\"", 2, "no command");
     remove_scratch(&s);

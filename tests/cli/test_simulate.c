@@ -124,6 +124,47 @@ Test(cli_simulate, mem_w_says_what_w_keeps) {
     remove_scratch(&scratch);
 }
 
+/* ---- transfers to the host ---- */
+
+static double highest_peak(const json_t *d) {
+    double most = 0;
+    for (size_t r = 0; r < json_array_size(json_object_get(d, "ranks")); r++) {
+        double peak = number_of(rank_of(d, r), "peak_activation");
+        most = peak > most ? peak : most;
+    }
+    return most;
+}
+
+#define OFFLOADING "--t-f 1600ns --t-i 1600ns --t-w 1600ns "
+
+Test(cli_simulate, offloads_save_memory_and_no_time) {
+    json_t *whole = unit_run("PipeOffload", 8, 16, 32, OFFLOADING "--memory-limit 8");
+    static const char *const one_way[] = {"", "--t-offload 2400ns", "--t-offload 4800ns"};
+    for (size_t i = 0; i < sizeof one_way / sizeof one_way[0]; i++) {
+        char more[128];
+        snprintf(more, sizeof more, OFFLOADING "%s", one_way[i]);
+        json_t *half = unit_run("PipeOffload", 8, 16, 32, more);
+        cr_expect_eq(integer_of(half, "makespan_ns"), integer_of(whole, "makespan_ns"), "%s", more);
+        cr_expect_leq(highest_peak(half), 0.3 * highest_peak(whole), "%s", more);
+        cr_expect_eq(integer_of(rank_of(half, 0), "busy_ns"), 32 * 4800);
+        cr_expect_str_eq(string_of(half, "schedule_id"), string_of(whole, "schedule_id"));
+        json_decref(half);
+    }
+    json_decref(whole);
+}
+
+Test(cli_simulate, a_memory_limit_makes_more_chunks_leave) {
+    json_t *d = unit_run("PipeOffload", 8, 4, 32, "--t-offload 1.5us --memory-limit 1.25");
+    cr_expect_leq(highest_peak(d), 1.25);
+    json_decref(d);
+    expect_error("simulate --schedule PipeOffload --pp 8 --stages-per-rank 4 --microbatches 32 "
+                 "--t-offload 1.6us --memory-limit 1.25",
+                 1, "E_LIMIT", "3 of its 4 chunks offloaded");
+    expect_error("schedule --schedule PipeOffload --pp 8 --stages-per-rank 4 --microbatches 32 "
+                 "--memory-limit 0.25",
+                 1, "E_LIMIT", "4 of its 4 chunks offloaded");
+}
+
 /* ---- schedules from files ---- */
 
 Test(cli_simulate, uneven_placement_shares_by_rank) {

@@ -64,6 +64,9 @@ static inline double formula_atom(struct formula *f) {
     double v = strtod(f->at, &end);
     cr_assert(end != f->at, "'%s' stops at '%s'", f->text, f->at);
     f->at = end;
+    if (*f->at != '\0' && strchr("pvmgs", *f->at) != NULL) { /* "2p" */
+        v *= f->value[(int)*f->at++];
+    }
     return v;
 }
 

@@ -110,4 +110,74 @@ static inline struct pp_sched *draw_schedule(uint64_t *seed) {
     return s;
 }
 
+/* Where a stage's microbatch leaves for the host and comes back: before the n-th cell of its rank.
+ */
+struct trip {
+    int32_t stage, microbatch, leaves, returns;
+};
+
+/* Draws trips for about half of a rank's microbatches. `first` and `count` are its actions. */
+static inline int32_t draw_trips(const struct pp_action *first, int32_t count, uint64_t *seed,
+                                 struct trip *trips) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < count; i++) {
+        for (int32_t k = i + 1; k < count && first[i].type == PP_F; k++) {
+            bool same =
+                first[k].stage == first[i].stage && first[k].microbatch == first[i].microbatch;
+            if (same && first[k].type != PP_W && random_below(seed, 2) == 0) {
+                int32_t room = first[k].cell - first[i].cell;
+                int32_t leaves = first[i].cell + 1 + random_below(seed, room);
+                int32_t returns = leaves + random_below(seed, first[k].cell - leaves + 1);
+                trips[n++] = (struct trip){first[i].stage, first[i].microbatch, leaves, returns};
+            }
+        }
+    }
+    return n;
+}
+
+static inline void add_trips(struct pp_sched *s, int32_t rank, const struct trip *trips, int32_t n,
+                             int32_t cell) {
+    for (int32_t i = 0; i < n; i++) {
+        if (trips[i].leaves == cell) {
+            pp_sched_add(s, rank, PP_OFFLOAD, trips[i].stage, trips[i].microbatch, NULL);
+        }
+        if (trips[i].returns == cell) {
+            pp_sched_add(s, rank, PP_RELOAD, trips[i].stage, trips[i].microbatch, NULL);
+        }
+    }
+}
+
+/* A random schedule with random trips to the host, sealed. */
+static inline struct pp_sched *draw_offloading_schedule(uint64_t *seed) {
+    static struct trip trips[64 * 64];
+    struct pp_sched *plain = draw_schedule(seed);
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_seal(plain, NULL), PP_OK);
+    cr_assert_eq(pp_sched_create(plain->rank_count, plain->stage_count, plain->microbatch_count,
+                                 plain->stage_rank, &s, NULL),
+                 PP_OK);
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        const struct pp_action *a = &plain->actions[plain->rank_begin[rank]];
+        const struct pp_action *end = &plain->actions[plain->rank_begin[rank + 1]];
+        int32_t n = draw_trips(a, (int32_t)(end - a), seed, trips);
+        for (int32_t cell = 0; a < end; cell++) {
+            add_trips(s, rank, trips, n, cell);
+            if (a->cell != cell) {
+                pp_sched_add_idle(s, rank, 1, NULL);
+            } else if (a->pair == 1) {
+                pp_sched_add_pair(s, rank, a->type, a->stage, a->microbatch, a[1].type, a[1].stage,
+                                  a[1].microbatch, NULL);
+                a += 2;
+            } else {
+                pp_sched_add(s, rank, a->type, a->stage, a->microbatch, NULL);
+                a++;
+            }
+        }
+    }
+    pp_sched_destroy(plain);
+    cr_assert_eq(pp_sched_seal(s, &err), PP_OK, "%s", err.message);
+    return s;
+}
+
 #endif

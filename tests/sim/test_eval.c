@@ -6,6 +6,7 @@ enum { MANY = 4096 };
 /* Cost arrays of random size for any schedule of these tests. */
 struct cost_set {
     int64_t f[MANY], i[MANY], w[MANY], b[MANY], pair[MANY], recv_f[MANY], recv_b[MANY];
+    int64_t offload[MANY];
     struct pp_costs costs;
 };
 
@@ -18,6 +19,7 @@ static void draw_costs(struct cost_set *c, uint64_t *seed, bool pairs) {
         c->pair[s] = random_below(seed, 2000);
         c->recv_f[s] = random_below(seed, 300);
         c->recv_b[s] = random_below(seed, 300);
+        c->offload[s] = random_below(seed, 2000);
     }
     c->costs = (struct pp_costs){.f_ns = c->f,
                                  .i_ns = c->i,
@@ -25,7 +27,8 @@ static void draw_costs(struct cost_set *c, uint64_t *seed, bool pairs) {
                                  .b_ns = c->b,
                                  .pair_ns = pairs ? c->pair : NULL,
                                  .recv_f_ns = c->recv_f,
-                                 .recv_b_ns = c->recv_b};
+                                 .recv_b_ns = c->recv_b,
+                                 .offload_ns = c->offload};
 }
 
 static void even_costs(struct cost_set *c, int32_t stages, int64_t f, int64_t i, int64_t w,
@@ -56,6 +59,18 @@ static int32_t slow_producer(const struct pp_sched *s, int32_t at) {
     return -1;
 }
 
+/* When what the backward `at` needs has come back from the host; 0 if it never left. */
+static int64_t slow_reload(const struct pp_sched *s, int32_t at, const int64_t *end) {
+    const struct pp_action *a = &s->actions[at];
+    for (int32_t i = 0; i < s->action_count && (a->type == PP_I || a->type == PP_B); i++) {
+        const struct pp_action *r = &s->actions[i];
+        if (r->type == PP_RELOAD && r->stage == a->stage && r->microbatch == a->microbatch) {
+            return end[i];
+        }
+    }
+    return 0;
+}
+
 static int64_t slow_duration(const struct pp_costs *c, const struct pp_action *a) {
     return a->type == PP_F   ? c->f_ns[a->stage]
            : a->type == PP_I ? c->i_ns[a->stage]
@@ -66,13 +81,15 @@ static int64_t slow_duration(const struct pp_costs *c, const struct pp_action *a
 static int64_t slow_arrival(const struct pp_sched *s, const struct pp_costs *c, int32_t at,
                             const int64_t *end) {
     int32_t producer = slow_producer(s, at);
+    int64_t reloaded = slow_reload(s, at, end);
     if (producer < 0) {
-        return 0;
+        return reloaded;
     }
     const struct pp_action *a = &s->actions[at];
     bool same = s->stage_rank[a->stage] == s->stage_rank[s->actions[producer].stage];
     int64_t transfer = a->type == PP_F ? c->recv_f_ns[a->stage] : c->recv_b_ns[a->stage];
-    return end[producer] + (same ? 0 : transfer);
+    int64_t arrival = end[producer] + (same ? 0 : transfer);
+    return arrival > reloaded ? arrival : reloaded;
 }
 
 /* Repeats "start when everything before me has ended" until nothing moves. */
@@ -83,7 +100,15 @@ static void slow_times(const struct pp_sched *s, const struct pp_costs *c, int64
         moved = false;
         for (int32_t rank = 0; rank < s->rank_count; rank++) {
             int64_t free_at = 0;
+            int64_t host_free_at = 0;
             for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
+                if (s->actions[at].type >= PP_OFFLOAD) {
+                    start[at] = host_free_at > free_at ? host_free_at : free_at;
+                    host_free_at = start[at] + c->offload_ns[s->actions[at].stage];
+                    moved = moved || end[at] != host_free_at;
+                    end[at] = host_free_at;
+                    continue;
+                }
                 int64_t begin = slow_arrival(s, c, at, end);
                 bool as_one = c->pair_ns != NULL && s->actions[at].pair == 1;
                 if (as_one && slow_arrival(s, c, at + 1, end) > begin) {
@@ -167,6 +192,20 @@ Test(eval, times_equal_those_of_a_slow_second_implementation) {
     }
 }
 
+Test(eval, offloads_too) {
+    static struct cost_set c;
+    uint64_t seed = 4;
+    int offloads = 0;
+    for (int i = 0; i < 400; i++) {
+        struct pp_sched *s = draw_offloading_schedule(&seed);
+        offloads += s->reload != NULL;
+        draw_costs(&c, &seed, i % 2 == 0);
+        expect_same_times(s, &c.costs);
+        pp_sched_destroy(s);
+    }
+    cr_assert_gt(offloads, 300);
+}
+
 Test(eval, named_schedules_too) {
     static struct cost_set c;
     uint64_t seed = 2;
@@ -199,6 +238,10 @@ Test(eval, costs_out_of_range_are_refused) {
     cr_assert_eq(pp_eval_run(e, &c.costs, &t, &err), PP_E_RANGE);
     c.f[1] = PP_COST_MAX_NS;
     cr_assert_eq(pp_eval_run(e, &c.costs, &t, &err), PP_OK);
+    c.costs.offload_ns = c.offload;
+    c.offload[0] = -1;
+    cr_assert_eq(pp_eval_run(e, &c.costs, &t, &err), PP_E_RANGE);
+    cr_assert_not_null(strstr(err.message, "offload of stage 0"), "%s", err.message);
     pp_trace_deinit(&t);
     pp_eval_destroy(e);
     pp_sched_destroy(s);

@@ -74,23 +74,31 @@ Test(gen_dualpipe, idle_and_peak_are_what_the_row_states) {
     }
 }
 
+/* The refused number is replaced by the one of the hint. */
+static void take_hint(struct pp_gen_config *c, enum pp_status status, const struct pp_err *err) {
+    static const char text[] = "nearest count that works: ";
+    cr_assert_eq(strncmp(err->hint, text, sizeof text - 1), 0, "%s", err->hint);
+    int32_t works = (int32_t)strtol(err->hint + sizeof text - 1, NULL, 10);
+    *(status == PP_E_RANGE ? &c->rank_count : &c->microbatch_count) = works;
+}
+
 Test(gen_dualpipe, any_counts_run_or_are_refused_with_one_that_works) {
     uint64_t seed = 11;
-    int ran = 0;
     for (int i = 0; i < 400; i++) {
         struct pp_gen_config c = {.rank_count = 1 + random_below(&seed, 10),
                                   .stages_per_rank = 2,
                                   .microbatch_count = 1 + random_below(&seed, 50)};
         const struct pp_schedule_info *info = find_schedule("DualPipe");
-        struct pp_err err = {0};
-        enum pp_status status = pp_schedule_check(info, &c, &err);
         bool works = c.rank_count % 2 == 0 && c.microbatch_count % 2 == 0 &&
                      c.microbatch_count >= 2 * c.rank_count;
+        struct pp_err err = {0};
+        enum pp_status status = pp_schedule_check(info, &c, &err);
         cr_expect_eq(status == PP_OK, works, "p %d m %d", c.rank_count, c.microbatch_count);
-        if (status != PP_OK) {
-            cr_expect_not_null(strstr(err.hint, "nearest count that works"), "%s", err.message);
-            continue;
+        for (int tries = 0; tries < 2 && status != PP_OK; tries++) {
+            take_hint(&c, status, &err);
+            status = pp_schedule_check(info, &c, &err);
         }
+        cr_assert_eq(status, PP_OK, "%s", err.message);
         struct flush f = {.schedule = "DualPipe",
                           .p = c.rank_count,
                           .m = c.microbatch_count,
@@ -100,7 +108,5 @@ Test(gen_dualpipe, any_counts_run_or_are_refused_with_one_that_works) {
                           .pair = random_below(&seed, UNIT),
                           .p2p = random_below(&seed, UNIT)};
         run_flush(&f);
-        ran++;
     }
-    cr_assert_gt(ran, 50);
 }

@@ -12,7 +12,8 @@ Test(gen_overlap, another_simulator_agrees_on_orders_without_pairs) {
 }
 
 /* Equal where transfers take no time. Where they do, the other simulator lets a sender wait for its
- * transfer before it computes the next of the same kind in the ramps: ours is then shorter. */
+ * transfer before it computes the next of the same stage and kind in the ramps: ours is shorter,
+ * and equal again if our evaluation is given that rule. */
 Test(gen_overlap, no_row_is_longer_than_another_simulators) {
     struct anchor_tally single = {.strategy = "1f1b_overlap", .schedule = "1F1BOverlap"};
     anchor_compare_all(&single);

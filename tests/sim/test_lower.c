@@ -539,6 +539,25 @@ Test(lower, ours_as_written_down) {
     pp_sched_destroy(s);
 }
 
+Test(lower, a_deadlock_names_its_cycle) {
+    struct pp_err err = {0};
+    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_TORCH);
+    struct pp_sched *lowered = NULL;
+    struct pp_sched *s = parse_csv(
+        "0F0,0F1,0F2,(0F3;0B2)OVERLAP_F_B,0B0,0B1,0B3\n1F0,1F1,1B1,1F3,1F2,1B0,1B2,1B3\n", &err);
+    cr_assert_not_null(s, "%s", err.message);
+    cr_assert_eq(pp_sched_lower(s, &options, &lowered, &err), PP_E_DEADLOCK);
+    cr_expect_str_eq(err.message, "the order cannot run: 0B2 of rank 0 waits for 1B2 of rank 1, "
+                                  "1F3 of rank 1 waits for 0F3 of rank 0");
+    cr_expect_null(lowered);
+    pp_sched_destroy(s);
+    s = parse_csv("1F0,1B0,0F0,0B0\n2F0,2B0\n", &err); /* its own rank's */
+    cr_assert_not_null(s, "%s", err.message);
+    cr_assert_eq(pp_sched_lower(s, &options, &lowered, &err), PP_E_DEADLOCK);
+    cr_expect_str_eq(err.message, "the order cannot run: 1F0 of rank 0 waits for 0F0 of rank 0");
+    pp_sched_destroy(s);
+}
+
 Test(lower, options_and_a_second_lowering_are_refused) {
     struct pp_sched *s = make_schedule("1F1B", 2, 1, 2);
     struct pp_sched *lowered = lower(s, PP_LOWER_OURS);

@@ -178,6 +178,104 @@ Test(memory, the_timeline_rises_to_the_peak_and_ends_where_it_began) {
     }
 }
 
+/* --- with transfers to the host ----------------------------------------------------------------*/
+
+/* What action `at` changes by the moment (time, place in the list, phase), 1 the later phase. */
+static int64_t slow_change(const struct pp_trace *t, const struct amounts *a, int32_t at,
+                           int64_t time_ns, int32_t place, int phase) {
+    const struct pp_action *x = &t->sched->actions[at];
+    int64_t adds = a->f_adds[x->stage];
+    int64_t frees =
+        (x->type != PP_W ? a->i_frees[x->stage] : 0) + (x->type != PP_I ? a->w_frees[x->stage] : 0);
+    int64_t transient = x->type == PP_F ? a->f_transient[x->stage] : a->b_transient[x->stage];
+    bool before = at < place;
+    bool own = at == place;
+    bool started = t->start_ns[at] < time_ns || (t->start_ns[at] == time_ns && (before || own));
+    bool ended =
+        t->end_ns[at] < time_ns || (t->end_ns[at] == time_ns && (before || (own && phase == 1)));
+    switch (x->type) {
+    case PP_OFFLOAD:
+        return ended ? -adds : 0;
+    case PP_RELOAD:
+        return started ? adds : 0;
+    case PP_F:
+        return (started ? adds : 0) + (started && !ended ? transient : 0);
+    default:
+        return (ended ? -frees : 0) + (started && !ended ? transient : 0);
+    }
+}
+
+/* The highest of all moments, everything summed anew for each. */
+static int64_t slow_peak(const struct pp_trace *t, const struct amounts *a, int32_t rank) {
+    const struct pp_sched *s = t->sched;
+    int64_t best = a->base[rank];
+    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
+        for (int phase = 0; phase < 2; phase++) {
+            int64_t time_ns = phase == 0 ? t->start_ns[at] : t->end_ns[at];
+            int64_t sum = a->base[rank];
+            for (int32_t i = s->rank_begin[rank]; i < s->rank_begin[rank + 1]; i++) {
+                sum += slow_change(t, a, i, time_ns, at, phase);
+            }
+            best = sum > best ? sum : best;
+        }
+    }
+    return best;
+}
+
+static void expect_peaks(const struct pp_sched *s, const struct amounts *a,
+                         const struct pp_costs *costs, bool instant) {
+    struct pp_eval *e = NULL;
+    struct pp_trace t;
+    struct pp_rank_memory peaks[MANY];
+    struct pp_rank_memory untimed[MANY];
+    cr_assert_eq(pp_eval_create(s, &e, NULL, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    cr_assert_eq(pp_eval_run(e, costs, &t, NULL), PP_OK);
+    pp_memory_peaks_timed(&t, &a->model, peaks);
+    pp_memory_peaks(s, &a->model, untimed);
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        cr_assert_eq(peaks[rank].peak, slow_peak(&t, a, rank));
+        if (instant) {
+            cr_assert_eq(untimed[rank].peak, peaks[rank].peak);
+            cr_assert_eq(untimed[rank].peak_action, peaks[rank].peak_action);
+        }
+        int32_t room = 2 * (s->rank_begin[rank + 1] - s->rank_begin[rank]) + 1;
+        struct pp_memory_point *points = malloc((size_t)room * sizeof *points);
+        int32_t n = pp_memory_timeline(&t, &a->model, rank, points);
+        cr_assert_leq(n, room);
+        int64_t highest = 0;
+        for (int32_t k = 0; k < n; k++) {
+            highest = points[k].amount > highest ? points[k].amount : highest;
+            cr_assert(k == 0 || points[k].time_ns >= points[k - 1].time_ns);
+        }
+        cr_assert_eq(highest, peaks[rank].peak);
+        cr_assert_eq(points[n - 1].amount, a->base[rank]);
+        free(points);
+    }
+    pp_trace_deinit(&t);
+    pp_eval_destroy(e);
+}
+
+/* Few different times, so that many moments coincide. */
+Test(memory, offloads_free_and_add_when_they_run) {
+    static struct amounts a;
+    int64_t ns[MANY];
+    int64_t offload[MANY];
+    uint64_t seed = 17;
+    for (int i = 0; i < 400; i++) {
+        for (int32_t s = 0; s < MANY; s++) {
+            ns[s] = random_below(&seed, 4);
+            offload[s] = i % 3 == 0 ? 0 : random_below(&seed, 6);
+        }
+        struct pp_costs costs = {
+            .f_ns = ns, .i_ns = ns, .w_ns = ns, .b_ns = ns, .offload_ns = offload};
+        struct pp_sched *s = draw_offloading_schedule(&seed);
+        draw_amounts(&a, &seed, false);
+        expect_peaks(s, &a, &costs, i % 3 == 0);
+        pp_sched_destroy(s);
+    }
+}
+
 Test(memory, a_model_without_activations_peaks_at_its_base) {
     int64_t base[] = {5, 7};
     struct pp_memory_model model = {.base = base};
@@ -214,6 +312,35 @@ Test(metrics, a_pair_that_runs_as_one_counts_once) {
     cr_assert_eq(pp_eval_run(e, &costs, &t, NULL), PP_OK);
     pp_metrics_of(&t, &metrics, busy);
     cr_assert_eq(busy[1], 4000);
+    pp_trace_deinit(&t);
+    pp_eval_destroy(e);
+    pp_sched_destroy(s);
+}
+
+/* A rank that waits for the host is idle. */
+Test(metrics, transfers_to_the_host_are_no_work) {
+    static const int32_t rank[] = {0};
+    struct pp_sched *s = NULL;
+    cr_assert_eq(pp_sched_create(1, 1, 1, rank, &s, NULL), PP_OK);
+    static const enum pp_action_type row[] = {PP_F, PP_OFFLOAD, PP_RELOAD, PP_B};
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(pp_sched_add(s, 0, row[i], 0, 0, NULL), PP_OK);
+    }
+    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+    int64_t ns[] = {100};
+    int64_t offload[] = {70};
+    struct pp_costs costs = {.f_ns = ns, .i_ns = ns, .w_ns = ns, .b_ns = ns, .offload_ns = offload};
+    struct pp_eval *e = NULL;
+    struct pp_trace t;
+    struct pp_metrics metrics;
+    int64_t busy;
+    cr_assert_eq(pp_eval_create(s, &e, NULL, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    cr_assert_eq(pp_eval_run(e, &costs, &t, NULL), PP_OK);
+    pp_metrics_of(&t, &metrics, &busy);
+    cr_expect_eq(busy, 200);
+    cr_expect_eq(metrics.makespan_ns, 340);
+    cr_expect_eq(metrics.span_ns, 340);
     pp_trace_deinit(&t);
     pp_eval_destroy(e);
     pp_sched_destroy(s);

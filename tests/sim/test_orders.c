@@ -139,15 +139,21 @@ static void expect_times(const struct pp_sched *s) {
 }
 
 /* Which of our schedules must have this very order; NULL = none. */
-static const char *ours_of(const char *file, int32_t *stages_per_rank_p) {
+static const char *ours_of(const char *file, int32_t *stages_per_rank_p, int32_t *group_p) {
     static const struct {
         const char *prefix, *schedule;
     } names[] = {{"gpipe_", "GPipe"}, {"1f1b_", "1F1B"}};
+    *group_p = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strncmp(file, names[i].prefix, strlen(names[i].prefix)) == 0) {
             *stages_per_rank_p = 1;
             return names[i].schedule;
         }
+    }
+    if (strncmp(file, "gi2x", 4) == 0) {
+        *stages_per_rank_p = 2;
+        *group_p = number_after(file, "gi2x");
+        return "GIS";
     }
     if (strncmp(file, "torch_", 6) != 0) {
         return NULL;
@@ -158,8 +164,14 @@ static const char *ours_of(const char *file, int32_t *stages_per_rank_p) {
     return name;
 }
 
-static void expect_same_order(const struct pp_sched *theirs, const char *name, int32_t v) {
-    struct pp_sched *ours = make_schedule(name, order.p, v, order.m);
+static void expect_same_order(const struct pp_sched *theirs, const char *name, int32_t v,
+                              int32_t group) {
+    struct pp_gen_config c = {
+        .rank_count = order.p, .stages_per_rank = v, .microbatch_count = order.m, .group = group};
+    struct pp_sched *ours = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_schedule_generate(find_schedule(name), &c, &ours, &err), PP_OK, "%s: %s",
+                 order.file, err.message);
     cr_assert_eq(ours->action_count, theirs->action_count, "%s", order.file);
     for (int32_t at = 0; at < ours->action_count; at++) {
         const struct pp_action *a = &ours->actions[at];
@@ -186,9 +198,10 @@ Test(orders, the_files_times_are_ours_and_fixed_orders_are_the_same) {
         expect_times(s);
         timed++;
         int32_t v;
-        const char *name = ours_of(e->d_name, &v);
+        int32_t group;
+        const char *name = ours_of(e->d_name, &v, &group);
         if (name != NULL) {
-            expect_same_order(s, name, v);
+            expect_same_order(s, name, v, group);
             same++;
         }
         pp_sched_destroy(s);

@@ -128,3 +128,63 @@ Test(schedule, equal_content_gives_equal_ids_and_other_content_another) {
     cr_assert_str_eq(id[0], id[1]);
     cr_assert_str_neq(id[0], id[2]);
 }
+
+/* --- transfers to the host ---------------------------------------------------------------------*/
+
+static struct pp_sched *of_rows(const char *row) {
+    static const struct {
+        const char *text;
+        enum pp_action_type type;
+    } types[] = {{"F", PP_F}, {"B", PP_B},       {"I", PP_I},
+                 {"W", PP_W}, {"O", PP_OFFLOAD}, {"R", PP_RELOAD}};
+    struct pp_sched *s = create(1, 1, 1 + (strchr(row, '1') != NULL));
+    for (; *row != '\0'; row += 2) {
+        for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+            if (*row == types[i].text[0]) {
+                cr_assert_eq(pp_sched_add(s, 0, types[i].type, 0, row[1] - '0', NULL), PP_OK);
+            }
+        }
+    }
+    return s;
+}
+
+Test(schedule, offloads_stand_between_forward_and_backward) {
+    static const struct {
+        const char *row, *message; /* NULL: fine */
+    } cases[] = {
+        {"F0O0R0B0", NULL},
+        {"F0F1O0O1R1B1R0I0W0", NULL},
+        {"O0F0R0B0", "row 1, column 1: 0OFFLOAD0 comes before its forward; F must run first"},
+        {"F0O0O0R0B0", "row 1, column 2: 0OFFLOAD0 appears a second time"},
+        {"F0O0R0R0B0", "row 1, column 2: 0RELOAD0 appears a second time"},
+        {"F0R0O0B0", "row 1, column 2: 0RELOAD0 comes before its OFFLOAD; it must leave first"},
+        {"F0R0B0", "row 1, column 2: 0RELOAD0 comes before its OFFLOAD; it must leave first"},
+        {"F0O0B0R0", "row 1, column 3: 0RELOAD0 comes after its backward, which needs it"},
+        {"F0O0I0R0W0", "row 1, column 3: 0RELOAD0 comes after its backward, which needs it"},
+        {"F0F1O1B1B0",
+         "row 1, column 3: 0OFFLOAD1 has no RELOAD; its backward needs what it moves"},
+        {"F0B0O0", "row 1, column 3: 0OFFLOAD0 has no RELOAD; its backward needs what it moves"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pp_sched *s = of_rows(cases[i].row);
+        struct pp_err err = {0};
+        enum pp_status status = pp_sched_seal(s, &err);
+        cr_expect_eq(status, cases[i].message == NULL ? PP_OK : PP_E_CSV, "%s", cases[i].row);
+        cr_expect_str_eq(err.message, cases[i].message == NULL ? "" : cases[i].message);
+        pp_sched_destroy(s);
+    }
+}
+
+Test(schedule, backwards_know_their_reload_and_files_do_not_hold_it) {
+    struct pp_sched *s = of_rows("F0F1O0O1R1B1R0I0W0");
+    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+    static const int32_t reload[] = {-1, -1, -1, -1, -1, 4, -1, 6, -1};
+    for (int i = 0; i < 9; i++) {
+        cr_expect_eq(s->reload[i], reload[i], "action %d", i);
+    }
+    struct pp_text csv = {0};
+    cr_assert_eq(pp_sched_csv_write(s, &csv, NULL), PP_OK);
+    cr_expect_str_eq(csv.bytes, "0F0,0F1,0B1,0I0,0W0\r\n");
+    pp_text_free(&csv);
+    pp_sched_destroy(s);
+}

@@ -255,6 +255,61 @@ Test(schedule_csv, a_file_that_cannot_be_read_says_so) {
     cr_assert_null(s);
 }
 
+/* Reads back what a schedule was written as, and compares all but the idle cells at row ends. */
+static void expect_read_back(const struct pp_sched *s) {
+    struct pp_csv_expect expect = {.rank_count = s->rank_count,
+                                   .stage_count = s->stage_count,
+                                   .microbatch_count = s->microbatch_count,
+                                   .stage_rank = s->stage_rank,
+                                   .is_lowered = s->lowered,
+                                   .is_bidirectional = s->part_count < s->stage_count,
+                                   .slice_count = s->slice_count};
+    struct pp_text csv = {0};
+    struct pp_sched *again = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_csv_write(s, &csv, NULL), PP_OK);
+    cr_assert_eq(pp_sched_csv_parse("again", csv.bytes, csv.size, &expect, &again, &err), PP_OK,
+                 "%s", err.message);
+    struct pp_text twice = {0};
+    cr_assert_eq(pp_sched_csv_write(again, &twice, NULL), PP_OK);
+    cr_assert_str_eq(twice.bytes, csv.bytes);
+    if (s->action_count == again->action_count) { /* compute-only files lack OFFLOAD and RELOAD */
+        size_t count = (size_t)s->action_count;
+        cr_assert_eq(memcmp(s->actions, again->actions, count * sizeof *s->actions), 0);
+        cr_assert_eq(memcmp(s->producer, again->producer, count * sizeof *s->producer), 0);
+    }
+    cr_assert(s->action_count == again->action_count || !s->lowered);
+    pp_text_free(&twice);
+    pp_text_free(&csv);
+    pp_sched_destroy(again);
+}
+
+Test(schedule_csv, every_generator_can_be_read_back) {
+    int made = 0;
+    for (int32_t i = 0; i < pp_schedule_count(); i++) {
+        const struct pp_schedule_info *info = pp_schedule_at(i);
+        struct pp_gen_config c = {.rank_count = 4,
+                                  .stages_per_rank = info->default_stages_per_rank,
+                                  .microbatch_count = 16};
+        struct pp_sched *s = NULL;
+        if (pp_schedule_generate(info, &c, &s, NULL) != PP_OK) {
+            continue;
+        }
+        expect_read_back(s);
+        for (enum pp_lower_mode mode = PP_LOWER_TORCH; mode <= PP_LOWER_OURS; mode++) {
+            struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(mode);
+            struct pp_sched *lowered = NULL;
+            cr_assert_eq(pp_sched_lower(s, &options, &lowered, NULL), PP_OK, "%s", info->name);
+            expect_read_back(lowered);
+            pp_sched_destroy(lowered);
+        }
+        pp_sched_destroy(s);
+        made++;
+    }
+    cr_assert_geq(made, 7);
+    cr_log_info("read back: %d schedules of %d", made, pp_schedule_count());
+}
+
 /* The byte or code point of a numeric escape of `digits` digits, as UTF-8. */
 static char *put_escape(char *out, const char *digits, int count) {
     char number[9] = "";

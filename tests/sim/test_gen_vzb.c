@@ -1,0 +1,249 @@
+/* VZB against the zero-bubble authors' search (sail.tsv), their published table, the closed form,
+ * and its own promises for any costs and limits. */
+#include "tests/sim/sail_support.h"
+
+static bool is_zbv(const struct sail_row *row, struct sail_schedule *ours) {
+    *ours = (struct sail_schedule){.schedule = "VZB"};
+    return strcmp(row->scheduler, "sail/zbv") == 0;
+}
+
+Test(gen_vzb, no_row_of_the_authors_search_is_shorter) {
+    struct sail_tally tally = {.of = is_zbv, .most_actions = 1024};
+    sail_compare_all("VZB", &tally);
+}
+
+/* The paper's span bubbles, Table 8: ranks, microbatches, F, I, W and transfer of a rank in ns,
+ * units of memory that F adds and W frees. */
+static const struct published {
+    int32_t p, m;
+    int64_t f_ns, i_ns, w_ns, p2p_ns, adds, w_frees;
+    double bubble;
+} published[] = {
+    {16, 48, 28814, 28760, 19352, 1610, 303104, 131072, .0697},
+    {16, 64, 28824, 28786, 19376, 1621, 303104, 131072, .0533},
+    {16, 128, 28632, 28612, 19278, 1619, 303104, 131072, .0274},
+    {24, 72, 13526, 13938, 10502, 755, 378880, 163840, .0638},
+    {24, 96, 13566, 13968, 10518, 758, 378880, 163840, .0483},
+    {24, 192, 13570, 13980, 10520, 770, 378880, 163840, .0250},
+    {32, 96, 18916, 19496, 14576, 879, 454656, 196608, .0593},
+    {32, 128, 18938, 19488, 14612, 892, 454656, 196608, .0451},
+    {32, 256, 18894, 19288, 14386, 887, 454656, 196608, .0236},
+};
+
+Test(gen_vzb, published_bubbles_to_four_digits_or_better) {
+    int better = 0;
+    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
+        const struct published *t = &published[i];
+        if (t->p * t->m > 2048) {
+            continue; /* as long as all others together */
+        }
+        struct sail_row row = {.scheduler = "published",
+                               .p = t->p,
+                               .m = t->m,
+                               .f_ns = t->f_ns * SAIL_UNIT_NS,
+                               .i_ns = t->i_ns * SAIL_UNIT_NS,
+                               .w_ns = t->w_ns * SAIL_UNIT_NS,
+                               .p2p_ns = t->p2p_ns * SAIL_UNIT_NS,
+                               .mem_w = {t->w_frees, t->adds}};
+        struct sail_result r = sail_run(&row, &(struct sail_schedule){.schedule = "VZB"});
+        double bubble = 1 - (double)(t->m * (row.f_ns + row.i_ns + row.w_ns)) / r.span_ns;
+        cr_expect_lt(bubble, t->bubble + .00005, "p %d m %d: %.6f", t->p, t->m, bubble);
+        cr_expect_leq(r.peak, t->p + 1e-9);
+        better += bubble < t->bubble - .00005;
+    }
+    cr_log_info("published bubbles: %d better", better);
+}
+
+Test(gen_vzb, unit_costs_leave_no_span_bubble) {
+    for (int32_t p = 4; p <= 32; p *= 2) {
+        struct sail_row row = {.scheduler = "unit",
+                               .p = p,
+                               .m = 4 * p,
+                               .f_ns = SAIL_UNIT_NS,
+                               .i_ns = SAIL_UNIT_NS,
+                               .w_ns = SAIL_UNIT_NS,
+                               .mem_w = {1, 1}};
+        struct sail_result r = sail_run(&row, &(struct sail_schedule){.schedule = "VZB"});
+        cr_expect_float_eq(r.span_ns, 3.0 * row.m * SAIL_UNIT_NS, .5);
+        cr_expect_float_eq(r.makespan_ns, (3.0 * row.m + (p - 1) / 2.0) * SAIL_UNIT_NS, .5);
+        cr_expect_float_eq(r.peak, p, 1e-9);
+    }
+}
+
+/* A schedule with costs drawn for every stage. */
+struct drawn {
+    struct pp_gen_config config;
+    struct pp_gen_costs costs;
+    int64_t columns[8][64], limit[32];
+};
+
+static void draw(struct drawn *d, uint64_t *seed) {
+    int32_t p = 1 + random_below(seed, 9);
+    *d = (struct drawn){.config = {.rank_count = p, .stages_per_rank = 2, .microbatch_count = 1}};
+    d->config.microbatch_count += random_below(seed, 3 * p);
+    int32_t most_ns = 1 + random_below(seed, 2) * 2000;
+    for (int32_t stage = 0; stage < 2 * p; stage++) {
+        for (int32_t i = 0; i < 6; i++) { /* zeros among them; adds are never 0 */
+            d->columns[i][stage] = random_below(seed, most_ns) + (i == 5);
+        }
+        d->columns[6][stage] = random_below(seed, (int32_t)d->columns[5][stage] + 1);
+        d->columns[7][stage] = d->columns[5][stage] - d->columns[6][stage];
+    }
+    int32_t slack = random_below(seed, 3) * random_below(seed, 2 * p * most_ns);
+    for (int32_t rank = 0; rank < p; rank++) {
+        d->limit[rank] = d->columns[5][rank] + d->columns[5][2 * p - 1 - rank] + slack;
+    }
+    d->costs = (struct pp_gen_costs){.times = {.f_ns = d->columns[0],
+                                               .i_ns = d->columns[1],
+                                               .w_ns = d->columns[2],
+                                               .b_ns = d->columns[2],
+                                               .recv_f_ns = d->columns[3],
+                                               .recv_b_ns = d->columns[4]},
+                                     .f_adds = d->columns[5],
+                                     .i_frees = d->columns[6],
+                                     .w_frees = d->columns[7],
+                                     .limit = random_below(seed, 4) == 0 ? NULL : d->limit};
+    d->config.costs = &d->costs;
+}
+
+/* Generates; PP_OK only if it also runs and stays within the limit. */
+static void check_drawn(const struct drawn *d) {
+    const struct pp_schedule_info *info = find_schedule("VZB");
+    int32_t p = d->config.rank_count;
+    struct pp_err err = {0};
+    struct pp_sched *s = NULL;
+    struct pp_eval *eval = NULL;
+    cr_assert_eq(pp_schedule_generate(info, &d->config, &s, &err), PP_OK, "p %d m %d: %s", p,
+                 d->config.microbatch_count, err.message);
+    cr_assert_eq(pp_eval_create(s, &eval, NULL, &err), PP_OK, "%s", err.message);
+    struct pp_rank_memory peaks[32];
+    struct pp_memory_model memory = {
+        .f_adds = d->columns[5], .i_frees = d->columns[6], .w_frees = d->columns[7]};
+    pp_memory_peaks(s, &memory, peaks);
+    for (int32_t rank = 0; rank < p; rank++) {
+        int64_t both = d->columns[5][rank] + d->columns[5][2 * p - 1 - rank];
+        int64_t most = d->costs.limit != NULL ? d->limit[rank] : p * both;
+        cr_assert_leq(peaks[rank].peak, most, "p %d m %d rank %d", p, d->config.microbatch_count,
+                      rank);
+    }
+    pp_eval_destroy(eval);
+    pp_sched_destroy(s);
+}
+
+Test(gen_vzb, any_costs_and_limits_give_an_order_that_runs_and_fits) {
+    static struct drawn d;
+    uint64_t seed = 1;
+    for (int i = 0; i < 200; i++) {
+        draw(&d, &seed);
+        check_drawn(&d);
+    }
+}
+
+Test(gen_vzb, the_same_input_gives_the_same_order) {
+    static struct drawn d;
+    uint64_t seed = 2;
+    for (int i = 0; i < 5; i++) {
+        draw(&d, &seed);
+        char id[2][65];
+        for (int k = 0; k < 2; k++) {
+            struct pp_sched *s = NULL;
+            cr_assert_eq(pp_schedule_generate(find_schedule("VZB"), &d.config, &s, NULL), PP_OK);
+            pp_sched_csv_sha256(s, id[k]);
+            pp_sched_destroy(s);
+        }
+        cr_assert_str_eq(id[0], id[1]);
+    }
+}
+
+Test(gen_vzb, a_limit_below_one_microbatch_is_refused) {
+    static struct drawn d;
+    uint64_t seed = 3;
+    draw(&d, &seed);
+    d.costs.limit = d.limit;
+    int32_t p = d.config.rank_count;
+    d.limit[p - 1] = d.columns[5][p - 1] + d.columns[5][p] - 1;
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_expect_eq(pp_schedule_generate(find_schedule("VZB"), &d.config, &s, &err), PP_E_LIMIT);
+    cr_expect_not_null(strstr(err.message, "memory limit of rank"));
+    cr_expect_null(s);
+}
+
+/* The authors' own orders, timed by us. Columns: rank,idx,op,mb,stage,seq,chunk,start,end. */
+struct order_file {
+    const char *name;
+    int32_t p, m;
+    int64_t f_ns, i_ns, w_ns, p2p_ns; /* of a stage */
+};
+
+static void compare_order(const struct order_file *f, const char *text) {
+    int32_t stage_rank[64];
+    for (int32_t rank = 0; rank < f->p; rank++) {
+        stage_rank[rank] = stage_rank[2 * f->p - 1 - rank] = rank;
+    }
+    static double ends[3][64][64];
+    int64_t cost[3][64], p2p[64];
+    for (int32_t stage = 0; stage < 2 * f->p; stage++) {
+        cost[0][stage] = f->f_ns;
+        cost[1][stage] = f->i_ns;
+        cost[2][stage] = f->w_ns;
+        p2p[stage] = f->p2p_ns;
+    }
+    struct pp_sched *s = NULL;
+    struct pp_eval *eval = NULL;
+    struct pp_trace trace;
+    cr_assert_eq(pp_sched_create(f->p, 2 * f->p, f->m, stage_rank, &s, NULL), PP_OK);
+    for (const char *line = strchr(text, '\n'); line != NULL && line[1] != '\0';
+         line = strchr(line + 1, '\n')) {
+        int rank, at, mb, stage, seq, chunk;
+        char op;
+        double start, end;
+        cr_assert_eq(sscanf(line + 1, "%d,%d,%c,%d,%d,%d,%d,%lf,%lf", &rank, &at, &op, &mb, &stage,
+                            &seq, &chunk, &start, &end),
+                     9);
+        enum pp_action_type type = op == 'F' ? PP_F : op == 'B' ? PP_I : PP_W;
+        cr_assert_eq(pp_sched_add(s, rank, type, stage, mb, NULL), PP_OK);
+        ends[type][stage][mb] = end;
+    }
+    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+    cr_assert_eq(pp_eval_create(s, &eval, NULL, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&trace, s, NULL), PP_OK);
+    struct pp_costs costs = {.f_ns = cost[0],
+                             .i_ns = cost[1],
+                             .w_ns = cost[2],
+                             .b_ns = cost[2],
+                             .recv_f_ns = p2p,
+                             .recv_b_ns = p2p};
+    cr_assert_eq(pp_eval_run(eval, &costs, &trace, NULL), PP_OK);
+    for (int32_t i = 0; i < s->action_count; i++) {
+        const struct pp_action *a = &s->actions[i];
+        cr_expect_float_eq(2 * ends[a->type][a->stage][a->microbatch], (double)trace.end_ns[i], .5,
+                           "%s: action %d", f->name, i);
+    }
+    pp_trace_deinit(&trace);
+    pp_eval_destroy(eval);
+    pp_sched_destroy(s);
+}
+
+Test(gen_vzb, the_authors_orders_take_the_times_they_state) {
+    static const struct order_file files[] = {
+        /* times doubled, as a stage takes half of a rank's */
+        {"zbv_p3_m6_prof", 3, 6, 18522, 18086, 9337, 1202},
+        {"zbv_p4_m4_prof", 4, 4, 18522, 18086, 9337, 1202},
+        {"zbv_p8_m16_prof", 8, 16, 18522, 18086, 9337, 1202},
+        {"zbv_p4_m4_unit", 4, 4, 1000, 1000, 1000, 0},
+        {"zbv_p4_m8_unit", 4, 8, 1000, 1000, 1000, 0},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[512];
+        snprintf(path, sizeof path, PP_SHARED_DIR "/golden/schedules/orders/%s.csv", files[i].name);
+        if (!has_shared(path)) {
+            cr_skip_test("../shared is not there");
+        }
+        char *text = NULL;
+        size_t size = 0;
+        cr_assert_eq(pp_read_file(path, 1 << 24, &text, &size, NULL), PP_OK);
+        compare_order(&files[i], text);
+        free(text);
+    }
+}
