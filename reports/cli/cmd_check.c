@@ -1,6 +1,7 @@
 /* `pipeplan check`: does a schedule file run, under declared communication, and if not, why. */
 #include "reports/cli/check_file.h"
 #include "reports/cli/cli.h"
+#include "reports/cli/sched_warnings.h"
 
 #include "costmodel/value.h"
 #include "reports/deadlock_json.h"
@@ -263,20 +264,15 @@ static json_t *document_of(const struct pp_cli *cli, const struct check *c) {
     const struct pp_verdict *v = &c->verdict;
     json_t *document = pp_json_document(cli->command);
     json_t *errors = json_array();
-    json_t *warnings = json_array();
     for (int32_t i = 0; i < v->findings.count; i++) {
         json_array_append_new(errors, finding_json(&v->findings.items[i]));
-    }
-    for (int32_t i = 0; i < v->warnings.count; i++) {
-        json_array_append_new(warnings, json_pack("{s:s, s:s}", "code", v->warnings.items[i].code,
-                                                  "message", v->warnings.items[i].message));
     }
     json_object_set_new(document, "file", pp_json_text(c->flags->file));
     json_object_set_new(document, "valid", json_boolean(pp_verdict_is_valid(v)));
     json_object_set_new(document, "errors", errors);
     json_object_set_new(document, "more_errors",
                         json_boolean(v->findings.count == PP_FINDINGS_MAX));
-    json_object_set_new(document, "warnings", warnings);
+    json_object_set_new(document, "warnings", pp_sched_warnings_json(&v->warnings));
     json_object_set_new(document, "deadlock",
                         v->deadlock.wait_count == 0
                             ? json_null()
