@@ -110,6 +110,24 @@ Test(cli_check, all_errors_are_listed) {
     remove_scratch(&a.scratch);
 }
 
+Test(cli_check, all_errors_of_transfers_are_listed) {
+    char options[128];
+    snprintf(options, sizeof options, "%s --format csv-comms", two);
+    struct asked a = ask("0SEND_F0,0F0,0F1,0SEND_F1,0RECV_B0,0B0,0B1,0RECV_B1,0RECV_F0\r\n"
+                         "1RECV_F0,1F0,1RECV_F0,1B0,1SEND_B0,1RECV_F1,1F1,1B1\r\n",
+                         options);
+    json_t *d = run_json(a.line, 1);
+    json_t *errors = json_object_get(d, "errors");
+    static const char *const actions[] = {"0SEND_F0", "0RECV_B1", "0RECV_F0", "1RECV_F0",
+                                          "1SEND_B1"};
+    cr_assert_eq(json_array_size(errors), 5);
+    for (size_t i = 0; i < 5; i++) {
+        cr_expect_str_eq(string_of(json_array_get(errors, i), "action"), actions[i]);
+    }
+    json_decref(d);
+    remove_scratch(&a.scratch);
+}
+
 /* What each file is told. Options are those of `two` and more. */
 Test(cli_check, faults_of_a_file_are_exit_1_with_their_reason) {
     static const struct {
