@@ -4,24 +4,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KIND_COUNT = 3 * PP_DECODE_MAX_LOCAL }; /* kind: type and stage of an action, in its rank */
+/* A kind is a type of action of one of a rank's stages: type * stages + place of the stage. */
+enum { KIND_COUNT = 3 * PP_DECODE_MAX_LOCAL };
+
+/* The next action of a kind, or nothing but NEVER where none is due: all have run, or the type
+ * before it (F for I, I for W) has not run as often. */
+struct head {
+    int64_t key;
+    int64_t input; /* when its input is there; NEVER = not made yet */
+};
+
+#define NEVER INT64_MAX
 
 struct pp_decode_rank {
     int64_t clock, first, held;
     int64_t left; /* time of its actions that have not run */
     int32_t stage_begin, stage_count, action_begin;
-    int32_t size;              /* actions run */
-    int32_t count[KIND_COUNT]; /* the same by kind */
-    int32_t choice;            /* kind that it would run next */
+    int32_t size;      /* actions run */
+    int32_t choice;    /* kind that it would run next */
+    int64_t first_end; /* when the soonest of its alternatives would be done */
+    int32_t count[KIND_COUNT];
+    int64_t cost[KIND_COUNT];
+    struct head heads[KIND_COUNT];
 };
-
-static int32_t kind_of(int32_t type, int32_t local) {
-    return type * PP_DECODE_MAX_LOCAL + local;
-}
-
-static int64_t cost_of(const struct pp_gen_model *m, int32_t type, int32_t stage) {
-    return type == PP_F ? m->f_ns[stage] : type == PP_I ? m->i_ns[stage] : m->w_ns[stage];
-}
 
 static void place(struct pp_decoder *d, const struct pp_sched *s) {
     int32_t at = 0;
@@ -38,6 +43,12 @@ static void place(struct pp_decoder *d, const struct pp_sched *s) {
         }
         r->stage_count = at - r->stage_begin;
         PP_ASSERT(r->stage_count <= PP_DECODE_MAX_LOCAL);
+        for (int32_t i = 0; i < r->stage_count; i++) {
+            int32_t stage = d->stage_of[r->stage_begin + i];
+            r->cost[i] = d->model->f_ns[stage];
+            r->cost[r->stage_count + i] = d->model->i_ns[stage];
+            r->cost[2 * r->stage_count + i] = d->model->w_ns[stage];
+        }
     }
 }
 
@@ -93,132 +104,128 @@ static void set_next(struct pp_decoder *d, int32_t rank, int64_t start) {
     }
 }
 
+static void refresh(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rank *r,
+                    int32_t kind) {
+    int32_t next = r->count[kind];
+    int32_t end = kind < r->stage_count ? d->microbatch_count : r->count[kind - r->stage_count];
+    r->heads[kind] = (struct head){NEVER, NEVER};
+    if (next < end) {
+        int32_t stage = d->stage_of[r->stage_begin + kind % r->stage_count];
+        int64_t at = pp_decode_index(d, (enum pp_action_type)(kind / r->stage_count), stage, next);
+        r->heads[kind].key = keys[at];
+        r->heads[kind].input = d->input[at] < 0 ? NEVER : d->input[at];
+    }
+}
+
 /* Is there memory for the next F of a stage, and after it for those of the rank's other stages with
  * smaller keys? */
-static bool has_room(const struct pp_decoder *d, const int64_t *keys, int32_t rank, int32_t stage,
-                     int64_t key) {
+static bool has_room(const struct pp_decoder *d, int32_t rank, int32_t local) {
     const struct pp_decode_rank *r = &d->ranks[rank];
-    const int64_t *adds = d->model->adds;
-    int64_t room = d->model->limit[rank] - r->held - adds[stage];
-    for (int32_t local = 0; local < r->stage_count && room >= 0; local++) {
-        int32_t other = d->stage_of[r->stage_begin + local];
-        int32_t next = r->count[kind_of(PP_F, local)];
-        if (other != stage && next < d->microbatch_count &&
-            keys[pp_decode_index(d, PP_F, other, next)] < key) {
-            room -= adds[other];
-        }
+    const int32_t *stages = d->stage_of + r->stage_begin;
+    int64_t room = d->model->limit[rank] - r->held - d->model->adds[stages[local]];
+    for (int32_t other = 0; other < r->stage_count; other++) {
+        room -= r->heads[other].key < r->heads[local].key ? d->model->adds[stages[other]] : 0;
     }
     return room >= 0;
 }
 
-struct candidate {
-    int64_t key, start, end;
-    int32_t kind;
-};
-
-/* Actions that the rank could run next. *least_p: smallest key of all that it must run still. */
-static int32_t list_candidates(const struct pp_decoder *d, const int64_t *keys, int32_t rank,
-                               struct candidate list[KIND_COUNT], int64_t *least_p) {
-    const struct pp_decode_rank *r = &d->ranks[rank];
-    int32_t n = 0;
-    int64_t least = INT64_MAX;
-    for (int32_t local = 0; local < r->stage_count; local++) {
-        int32_t stage = d->stage_of[r->stage_begin + local];
-        int32_t most_count = d->microbatch_count;
-        for (int32_t type = PP_F; type <= PP_W; type++) {
-            int32_t kind = kind_of(type, local);
-            int32_t next = r->count[kind];
-            bool is_due = next < most_count;
-            most_count = next; /* no I before its F, no W before its I */
-            if (!is_due) {
-                continue;
-            }
-            int64_t at = pp_decode_index(d, (enum pp_action_type)type, stage, next);
-            int64_t key = keys[at];
-            int64_t input = d->input[at];
-            least = key < least ? key : least;
-            if (input >= 0 && (type != PP_F || has_room(d, keys, rank, stage, key))) {
-                int64_t start = input > r->clock ? input : r->clock;
-                list[n++] =
-                    (struct candidate){key, start, start + cost_of(d->model, type, stage), kind};
-            }
-        }
-    }
-    *least_p = least;
-    return n;
-}
-
 /* Decides what a rank would run next, from all that is known now. */
-static void choose(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rules rules,
-                   int32_t rank) {
-    struct candidate list[KIND_COUNT];
-    int64_t least;
-    int32_t n = list_candidates(d, keys, rank, list, &least);
-    int64_t most = least > INT64_MAX - rules.overtake ? INT64_MAX : least + rules.overtake;
-    int64_t first_start = INT64_MAX;
-    int64_t first_end = INT64_MAX;
-    for (int32_t i = 0; i < n; i++) {
-        if (list[i].key <= most) {
-            first_start = list[i].start < first_start ? list[i].start : first_start;
-            first_end = list[i].end < first_end ? list[i].end : first_end;
+static void choose(struct pp_decoder *d, struct pp_decode_rules rules, int32_t rank) {
+    struct pp_decode_rank *r = &d->ranks[rank];
+    int32_t kinds = 3 * r->stage_count;
+    int64_t most = NEVER;
+    for (int32_t kind = 0; kind < kinds; kind++) {
+        most = r->heads[kind].key < most ? r->heads[kind].key : most;
+    }
+    most = most > NEVER - rules.overtake ? NEVER : most + rules.overtake;
+    int64_t start[KIND_COUNT];
+    int64_t first_start = NEVER;
+    int64_t first_end = NEVER;
+    for (int32_t kind = 0; kind < kinds; kind++) { /* no branch here is predictable: hence & */
+        const struct head *h = &r->heads[kind];
+        bool can = (h->input < NEVER) & (h->key <= most);
+        if (kind < r->stage_count) {
+            can &= has_room(d, rank, kind);
         }
+        int64_t at = h->input > r->clock ? h->input : r->clock;
+        start[kind] = can ? at : NEVER;
+        int64_t end = can ? at + r->cost[kind] : NEVER;
+        first_start = start[kind] < first_start ? start[kind] : first_start;
+        first_end = end < first_end ? end : first_end;
     }
-    int64_t last_start = first_start + (first_end - first_start) * rules.look / PP_DECODE_ALL;
-    const struct candidate *best = NULL;
-    for (const struct candidate *c = list; c < list + n; c++) {
-        if (c->key <= most && c->start <= last_start && (best == NULL || c->key < best->key)) {
-            best = c;
+    if (first_start < NEVER) {
+        int64_t last_start = first_start + (first_end - first_start) * rules.look / PP_DECODE_ALL;
+        int64_t least = NEVER;
+        int32_t choice = 0;
+        for (int32_t kind = 0; kind < kinds; kind++) {
+            bool is_less = (start[kind] <= last_start) & (r->heads[kind].key < least);
+            least = is_less ? r->heads[kind].key : least;
+            choice = is_less ? kind : choice;
         }
+        r->choice = choice;
+        first_start = start[r->choice];
     }
-    if (best != NULL) {
-        d->ranks[rank].choice = best->kind;
-    }
-    set_next(d, rank, best == NULL ? INT64_MAX : best->start);
+    r->first_end = first_end;
+    set_next(d, rank, first_start);
 }
 
-/* Runs a rank's choice. @return the rank whose action gets its input by that; -1 if none */
-static int32_t run(struct pp_decoder *d, int32_t rank) {
+/* Tells a rank that the input of an action is there from `input` on. Looks at the rank again if
+ * that may change its choice. */
+static void feed(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rules rules,
+                 enum pp_action_type type, int32_t stage, int32_t microbatch, int64_t input) {
+    int32_t rank = d->rank_of[stage];
+    struct pp_decode_rank *r = &d->ranks[rank];
+    int32_t kind = (int32_t)type * r->stage_count + d->local_of[stage];
+    d->input[pp_decode_index(d, type, stage, microbatch)] = input;
+    if (r->count[kind] == microbatch) {
+        refresh(d, keys, r, kind);
+        if (input <= r->first_end) { /* later ones are no alternative */
+            choose(d, rules, rank);
+        }
+    }
+}
+
+/* Runs a rank's choice. */
+static void run(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rules rules,
+                int32_t rank) {
     const struct pp_gen_model *m = d->model;
     struct pp_decode_rank *r = &d->ranks[rank];
-    int32_t type = r->choice / PP_DECODE_MAX_LOCAL;
-    int32_t stage = d->stage_of[r->stage_begin + r->choice % PP_DECODE_MAX_LOCAL];
-    int32_t microbatch = r->count[r->choice]++;
-    int64_t cost = cost_of(m, type, stage);
+    int32_t kind = r->choice;
+    int32_t type = kind / r->stage_count;
+    int32_t stage = d->stage_of[r->stage_begin + kind % r->stage_count];
+    int32_t microbatch = r->count[kind]++;
     int64_t start = d->next[rank];
-    int64_t end = start + cost;
+    int64_t end = start + r->cost[kind];
     d->start[pp_decode_index(d, (enum pp_action_type)type, stage, microbatch)] = start;
-    d->order[r->action_begin + r->size] = (uint8_t)r->choice;
+    d->order[r->action_begin + r->size] = (uint8_t)kind;
     r->first = r->size++ == 0 ? start : r->first;
     r->clock = end;
-    r->left -= cost;
-    if (type == PP_W) {
-        r->held -= m->w_frees[stage];
-        return -1;
+    r->left -= r->cost[kind];
+    r->held += type == PP_F   ? m->adds[stage]
+               : type == PP_I ? -m->i_frees[stage]
+                              : -m->w_frees[stage];
+    if (type == PP_I) {
+        d->input[pp_decode_index(d, PP_W, stage, microbatch)] = end;
+    } else if (type == PP_F && stage + 1 == d->stage_count) {
+        d->input[pp_decode_index(d, PP_I, stage, microbatch)] = end;
     }
-    if (type == PP_F) {
-        r->held += m->adds[stage];
-        if (stage + 1 == d->stage_count) {
-            d->input[pp_decode_index(d, PP_I, stage, microbatch)] = end;
-            return -1;
-        }
-        d->input[pp_decode_index(d, PP_F, stage + 1, microbatch)] = end + m->recv_f_ns[stage + 1];
-        return d->rank_of[stage + 1];
+    refresh(d, keys, r, kind);
+    if (type != PP_W) {
+        refresh(d, keys, r, kind + r->stage_count);
     }
-    r->held -= m->i_frees[stage];
-    d->input[pp_decode_index(d, PP_W, stage, microbatch)] = end;
-    if (stage == 0) {
-        return -1;
+    choose(d, rules, rank);
+    if (type == PP_F && stage + 1 < d->stage_count) {
+        feed(d, keys, rules, PP_F, stage + 1, microbatch, end + m->recv_f_ns[stage + 1]);
+    } else if (type == PP_I && stage > 0) {
+        feed(d, keys, rules, PP_I, stage - 1, microbatch, end + m->recv_b_ns[stage - 1]);
     }
-    d->input[pp_decode_index(d, PP_I, stage - 1, microbatch)] = end + m->recv_b_ns[stage - 1];
-    return d->rank_of[stage - 1];
 }
 
-static void begin(struct pp_decoder *d) {
-    const struct pp_gen_model *m = d->model;
+static void begin(struct pp_decoder *d, const int64_t *keys) {
     memset(d->input, 0xff, (size_t)d->action_count * sizeof *d->input);
     memset(d->input, 0, (size_t)d->microbatch_count * sizeof *d->input); /* F of stage 0 */
     for (int32_t i = 0; i < d->leaf_count; i++) {
-        d->next[i] = INT64_MAX;
+        d->next[i] = NEVER;
     }
     for (int32_t at = d->leaf_count - 1; at > 0; at--) { /* the first leaf below each node */
         d->winner[at] = 2 * at < d->leaf_count ? d->winner[2 * at] : 2 * at - d->leaf_count;
@@ -227,10 +234,11 @@ static void begin(struct pp_decoder *d) {
         struct pp_decode_rank *r = &d->ranks[rank];
         r->clock = r->first = r->held = r->left = 0;
         r->size = 0;
+        r->first_end = NEVER;
         memset(r->count, 0, sizeof r->count);
-        for (int32_t i = 0; i < r->stage_count; i++) {
-            int32_t stage = d->stage_of[r->stage_begin + i];
-            r->left += (m->f_ns[stage] + m->i_ns[stage] + m->w_ns[stage]) * d->microbatch_count;
+        for (int32_t kind = 0; kind < 3 * r->stage_count; kind++) {
+            r->left += r->cost[kind] * d->microbatch_count;
+            refresh(d, keys, r, kind);
         }
     }
 }
@@ -238,24 +246,20 @@ static void begin(struct pp_decoder *d) {
 bool pp_decode(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rules rules,
                struct pp_decode_figures most, struct pp_decode_figures *figures_p) {
     struct pp_decode_figures f = {0, 0};
-    begin(d);
-    choose(d, keys, rules, d->rank_of[0]);
+    begin(d, keys);
+    choose(d, rules, d->rank_of[0]);
     for (int64_t done = 0; done < d->action_count; done++, d->steps++) {
         int32_t rank = d->winner[1];
-        if (d->next[rank] == INT64_MAX) {
+        if (d->next[rank] == NEVER) {
             return false;
         }
-        int32_t fed = run(d, rank);
+        run(d, keys, rules, rank);
         const struct pp_decode_rank *r = &d->ranks[rank];
         int64_t end = r->clock + r->left; /* at the earliest */
         f.makespan_ns = end > f.makespan_ns ? end : f.makespan_ns;
         f.span_ns = end - r->first > f.span_ns ? end - r->first : f.span_ns;
         if (f.makespan_ns > most.makespan_ns || f.span_ns > most.span_ns) {
             return false;
-        }
-        choose(d, keys, rules, rank);
-        if (fed >= 0 && fed != rank) {
-            choose(d, keys, rules, fed);
         }
     }
     *figures_p = f;
@@ -269,9 +273,9 @@ enum pp_status pp_decode_put(const struct pp_decoder *d, const uint8_t *order, s
         int32_t count[KIND_COUNT] = {0};
         int32_t size = 3 * r->stage_count * d->microbatch_count;
         for (int32_t i = r->action_begin; i < r->action_begin + size; i++) {
-            int32_t stage = d->stage_of[r->stage_begin + order[i] % PP_DECODE_MAX_LOCAL];
-            PP_TRY(pp_sched_add(s, rank, (enum pp_action_type)(order[i] / PP_DECODE_MAX_LOCAL),
-                                stage, count[order[i]]++, err));
+            int32_t stage = d->stage_of[r->stage_begin + order[i] % r->stage_count];
+            PP_TRY(pp_sched_add(s, rank, (enum pp_action_type)(order[i] / r->stage_count), stage,
+                                count[order[i]]++, err));
         }
     }
     return PP_OK;

@@ -79,6 +79,12 @@ static enum pp_status generate_interleaved_1f1b(const struct pp_gen_config *c, s
     return pp_gen_rows(c, fill_interleaved_1f1b, s, err);
 }
 
+int64_t pp_interleaved_1f1b_idle_ns(int64_t ranks, int64_t stages_per_rank, int64_t work_ns,
+                                    int64_t transfer_ns) {
+    return pp_div_round_i64((ranks - 1) * work_ns, stages_per_rank) +
+           (2 * ranks * stages_per_rank - ranks - 2) * transfer_ns;
+}
+
 const struct pp_schedule_info pp_gen_info_interleaved_1f1b = {
     .name = "Interleaved1F1B",
     .kind = PP_KIND_MULTI,
@@ -87,7 +93,8 @@ const struct pp_schedule_info pp_gen_info_interleaved_1f1b = {
     .min_stages_per_rank = 1,
     .default_stages_per_rank = 2,
     .microbatch_rule = "m a multiple of max(1, floor(m/p))",
-    .bubble = "(p-1)/(v*m+p-1) for m a multiple of p",
+    .bubble = "(p-1)/(v*m+p-1) for m a multiple of p; idle (p-1)*T/v + (2*p*v-p-2)*c with "
+              "transfers of c",
     .memory = "p + (p-1)/v",
     .source = "Narayanan et al., Megatron-LM, arXiv 2104.04473; PyTorch 2.14.1 "
               "ScheduleInterleaved1F1B",

@@ -78,7 +78,11 @@ enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, int32_t leas
     X(gish)                                                                                        \
     X(hanayo)                                                                                      \
     X(chimera)                                                                                     \
-    X(pipeoffload)
+    X(pipeoffload)                                                                                 \
+    X(zbh1)                                                                                        \
+    X(zbh2)                                                                                        \
+    X(zb1p)                                                                                        \
+    X(zb2p)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)

@@ -1,18 +1,7 @@
 /* VZB: ZBV's placement, but with an order chosen for the given costs and memory. Orders that are
  * built from rules come first; the best of them is improved by search, in makespan and span. */
+#include "sim/gen_search.h"
 #include "sim/gen_vrounds.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-/* The best order so far. */
-struct choice {
-    struct pp_decoder decoder;
-    uint8_t *order; /* [action_count] */
-    int64_t *keys;  /* [action_count] the starts of its actions */
-    int64_t *trial; /* [action_count] */
-    struct pp_decode_figures figures;
-};
 
 /* The default limit: p shares of a microbatch on every rank. */
 static void limit_memory(const struct pp_gen_config *c, struct pp_gen_model *m) {
@@ -41,29 +30,12 @@ static enum pp_status check_limit(const struct pp_gen_config *c, const struct pp
     return PP_OK;
 }
 
-/* Takes what was decoded last. */
-static void take(struct choice *best, struct pp_decode_figures figures) {
-    const struct pp_decoder *d = &best->decoder;
-    best->figures = figures;
-    memcpy(best->keys, d->start, (size_t)d->action_count * sizeof *best->keys);
-    memcpy(best->order, d->order, (size_t)d->action_count);
-}
-
-/* Takes an order if it is no worse in either figure. */
-static void offer(struct choice *best, const int64_t *keys, struct pp_decode_rules rules) {
-    struct pp_decode_figures f;
-    if (pp_decode(&best->decoder, keys, rules, best->figures, &f)) {
-        take(best, f);
-    }
-}
-
 /* Of the orders built in rounds the one of the shortest span, as in the paper: what is offered
  * later must not be worse than that in makespan either. */
-static enum pp_status offer_rounds(struct choice *best, const struct pp_gen_model *model,
-                                   struct pp_err *err) {
-    struct pp_decoder *d = &best->decoder;
+static enum pp_status offer_rounds(struct pp_search *best, struct pp_err *err) {
+    struct pp_decoder *d = best->decoder;
     struct pp_vrounds *rounds = NULL;
-    PP_TRY(pp_vrounds_create(d->rank_count, d->microbatch_count, model, &rounds, err));
+    PP_TRY(pp_vrounds_create(d->rank_count, d->microbatch_count, d->model, &rounds, err));
     for (int32_t i = 0; i < 4; i++) {
         struct pp_vrounds_flags flags = {.fill_f = i % 2 == 0, .fill_i_up = i / 2 == 0};
         struct pp_decode_figures f;
@@ -71,7 +43,7 @@ static enum pp_status offer_rounds(struct choice *best, const struct pp_gen_mode
             pp_decode(d, best->trial, PP_DECODE_STRICT, PP_DECODE_ANY, &f) &&
             (f.span_ns < best->figures.span_ns ||
              (f.span_ns == best->figures.span_ns && f.makespan_ns < best->figures.makespan_ns))) {
-            take(best, f);
+            pp_search_take(best, f);
         }
     }
     pp_vrounds_destroy(rounds);
@@ -79,9 +51,9 @@ static enum pp_status offer_rounds(struct choice *best, const struct pp_gen_mode
 }
 
 /* PyTorch's order, which knows no costs. */
-static enum pp_status offer_fixed(struct choice *best, const struct pp_gen_config *c,
+static enum pp_status offer_fixed(struct pp_search *best, const struct pp_gen_config *c,
                                   const struct pp_sched *like, struct pp_err *err) {
-    struct pp_decoder *d = &best->decoder;
+    const struct pp_decoder *d = best->decoder;
     struct pp_sched *s = NULL;
     PP_TRY(pp_sched_create(like->rank_count, like->stage_count, like->microbatch_count,
                            like->stage_rank, &s, err));
@@ -89,19 +61,19 @@ static enum pp_status offer_fixed(struct choice *best, const struct pp_gen_confi
     if (status == PP_OK) {
         for (int32_t i = 0; i < s->action_count; i++) {
             const struct pp_action *a = &s->actions[i];
-            best->trial[pp_decode_index(d, (enum pp_action_type)a->type, a->stage, a->microbatch)] =
-                i;
+            enum pp_action_type type = (enum pp_action_type)a->type;
+            best->trial[pp_decode_index(d, type, a->stage, a->microbatch)] = i;
         }
-        offer(best, best->trial, PP_DECODE_STRICT);
+        pp_search_offer(best, best->trial, PP_DECODE_STRICT);
     }
     pp_sched_destroy(s);
     return status;
 }
 
-/* Whatever runs first: backward before forward, earlier microbatches first, which never gets stuck
+/* Whatever can run: backward before forward, earlier microbatches first, which never gets stuck
  * (gen_decode.h). W before all else or after it. */
-static void offer_greedy(struct choice *best) {
-    struct pp_decoder *d = &best->decoder;
+static void offer_greedy(struct pp_search *best) {
+    const struct pp_decoder *d = best->decoder;
     int64_t m = d->microbatch_count;
     for (int32_t w_last = 0; w_last < 2; w_last++) {
         for (int32_t stage = 0; stage < d->stage_count; stage++) {
@@ -113,44 +85,37 @@ static void offer_greedy(struct choice *best) {
             }
         }
         for (int32_t look = 0; look <= PP_DECODE_ALL; look += PP_DECODE_ALL / 2) {
-            offer(best, best->trial, (struct pp_decode_rules){.look = look, .overtake = INT64_MAX});
+            pp_search_offer(best, best->trial,
+                            (struct pp_decode_rules){.look = look, .overtake = INT64_MAX});
         }
     }
 }
 
-static enum pp_status search(struct choice *best, const struct pp_gen_config *c,
-                             const struct pp_gen_model *model, struct pp_sched *s,
-                             struct pp_err *err) {
-    best->figures = PP_DECODE_ANY;
-    PP_TRY(offer_rounds(best, model, err));
+static enum pp_status search(struct pp_search *best, const struct pp_gen_config *c,
+                             struct pp_sched *s, struct pp_err *err) {
+    PP_TRY(offer_rounds(best, err));
     PP_TRY(offer_fixed(best, c, s, err));
-    if (best->figures.span_ns == INT64_MAX) {
-        offer_greedy(best);
-    }
+    offer_greedy(best);
+    pp_search_climb(best, 1000000);
     if (best->figures.span_ns == INT64_MAX) {
         return pp_fail(err, PP_E_LIMIT, "no order found that fits the memory limit");
     }
-    return pp_decode_put(&best->decoder, best->order, s, err);
+    return pp_decode_put(best->decoder, best->order, s, err);
 }
 
 static enum pp_status generate_with(const struct pp_gen_config *c, struct pp_gen_model *model,
                                     struct pp_sched *s, struct pp_err *err) {
-    struct choice best = {0};
+    struct pp_decoder decoder;
+    struct pp_search best;
     limit_memory(c, model);
     PP_TRY(check_limit(c, model, err));
-    PP_TRY(pp_decoder_init(&best.decoder, s, model, err));
-    enum pp_status status = PP_OK;
-    size_t actions = (size_t)best.decoder.action_count;
-    best.keys = malloc(2 * actions * sizeof *best.keys + actions);
-    if (best.keys == NULL) {
-        status = pp_fail(err, PP_E_NOMEM, "out of memory for %zu actions", actions);
-    } else {
-        best.trial = best.keys + actions;
-        best.order = (uint8_t *)(best.trial + actions);
-        status = search(&best, c, model, s, err);
+    PP_TRY(pp_decoder_init(&decoder, s, model, err));
+    enum pp_status status = pp_search_init(&best, &decoder, err);
+    if (status == PP_OK) {
+        status = search(&best, c, s, err);
+        pp_search_deinit(&best);
     }
-    free(best.keys);
-    pp_decoder_deinit(&best.decoder);
+    pp_decoder_deinit(&decoder);
     return status;
 }
 

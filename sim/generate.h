@@ -61,6 +61,16 @@ int32_t pp_schedule_torch_count(void);
 const struct pp_schedule_info *pp_schedule_at(int32_t index);
 
 /**
+ * Idle time of Interleaved1F1B (ns) in closed form, (p-1) T/v + (2pv-p-2) c: what the zero-bubble
+ * papers print for it (Qi et al., arXiv 2401.10241, table 5; arXiv 2405.15362, table 8). The
+ * evaluated order waits for p c more: (p-1) T/v + 2(pv-1) c while c is small.
+ * @param work_ns      T: F, I and W of a rank's whole share of a microbatch
+ * @param transfer_ns  c: between neighbouring ranks, one way
+ */
+int64_t pp_interleaved_1f1b_idle_ns(int64_t ranks, int64_t stages_per_rank, int64_t work_ns,
+                                    int64_t transfer_ns);
+
+/**
  * @return PP_OK, PP_E_SCHEDULE (the hint gives the name that works for the five names that
  *         Automodel's documentation lists and PyTorch refuses, else all names)
  */

@@ -118,14 +118,15 @@ static inline struct sail_result sail_run(const struct sail_row *row,
                                 .peak = peak};
 }
 
-struct sail_tally {
-    bool (*of)(const struct sail_row *row, struct sail_schedule *ours); /* false: not this family */
-    int64_t most_actions; /* rows with more ranks * microbatches are left out; 0 = none are */
-    int equal, better, worse;
+typedef void sail_row_fn(const struct sail_row *row, void *context);
+
+struct sail_each {
+    sail_row_fn *fn;
+    void *context;
 };
 
-static inline void sail_compare(char *f[MAX_FIELDS], int count, void *context) {
-    struct sail_tally *t = context;
+static inline void sail_parse_row(char *f[MAX_FIELDS], int count, void *context) {
+    struct sail_each *each = context;
     cr_assert_eq(count, 12);
     struct sail_row row = {
         .scheduler = f[0],
@@ -141,29 +142,47 @@ static inline void sail_compare(char *f[MAX_FIELDS], int count, void *context) {
         .peak = strtod(f[11], NULL),
     };
     sscanf(f[8], "%ld/%ld", &row.mem_w[0], &row.mem_w[1]);
+    each->fn(&row, each->context);
+}
+
+/* Calls `fn` for every row of the table. */
+static inline void sail_each_row(sail_row_fn *fn, void *context) {
+    struct sail_each each = {.fn = fn, .context = context};
+    each_row(PP_TEST_DIR "/sim/sail.tsv", sail_parse_row, &each);
+}
+
+struct sail_tally {
+    bool (*of)(const struct sail_row *row, struct sail_schedule *ours); /* false: not this family */
+    int64_t most_actions; /* rows with more ranks * microbatches are left out; 0 = none are */
+    int equal, better, worse;
+};
+
+static inline void sail_compare(const struct sail_row *row, void *context) {
+    struct sail_tally *t = context;
     struct sail_schedule ours = {0};
-    if (!t->of(&row, &ours) || (t->most_actions > 0 && (int64_t)row.p * row.m > t->most_actions)) {
+    if (!t->of(row, &ours) || (t->most_actions > 0 && (int64_t)row->p * row->m > t->most_actions)) {
         return;
     }
-    struct sail_result r = sail_run(&row, &ours);
-    double bound = row.limit > 0 ? row.limit : row.peak;
+    struct sail_result r = sail_run(row, &ours);
+    double bound = row->limit > 0 ? row->limit : row->peak;
     const double whole = 1 + 1e-9; /* the table's own rounding */
-    bool worse = r.makespan_ns > row.makespan_ns * whole || r.span_ns > row.span_ns * whole ||
+    bool worse = r.makespan_ns > row->makespan_ns * whole || r.span_ns > row->span_ns * whole ||
                  r.peak > bound + 1e-3;
-    bool better = r.makespan_ns * whole < row.makespan_ns || r.span_ns * whole < row.span_ns;
+    bool better = r.makespan_ns * whole < row->makespan_ns || r.span_ns * whole < row->span_ns;
     t->worse += worse;
     t->better += better && !worse;
     t->equal += !better && !worse;
     cr_expect_not(worse,
-                  "%s p %d m %d F %s I %s W %s c %s limit %s mem_w %s: makespan %.1f of %.1f, span "
-                  "%.1f of %.1f, peak %.4f of %.4f",
-                  row.scheduler, row.p, row.m, f[3], f[4], f[5], f[6], f[7], f[8], r.makespan_ns,
-                  row.makespan_ns, r.span_ns, row.span_ns, r.peak, bound);
+                  "%s p %d m %d F %ld I %ld W %ld c %ld limit %g mem_w %ld/%ld: makespan %.1f of "
+                  "%.1f, span %.1f of %.1f, peak %.4f of %.4f",
+                  row->scheduler, row->p, row->m, row->f_ns, row->i_ns, row->w_ns, row->p2p_ns,
+                  row->limit, row->mem_w[0], row->mem_w[1], r.makespan_ns, row->makespan_ns,
+                  r.span_ns, row->span_ns, r.peak, bound);
 }
 
 /* Compares all rows of a family and prints how many were equal, better, worse. */
 static inline void sail_compare_all(const char *family, struct sail_tally *tally) {
-    each_row(PP_TEST_DIR "/sim/sail.tsv", sail_compare, tally);
+    sail_each_row(sail_compare, tally);
     cr_assert_gt(tally->equal + tally->better + tally->worse, 0, "no row of %s", family);
     cr_log_info("%s: %d equal, %d better, %d worse", family, tally->equal, tally->better,
                 tally->worse);

@@ -142,7 +142,7 @@ static void expect_times(const struct pp_sched *s) {
 static const char *ours_of(const char *file, int32_t *stages_per_rank_p, int32_t *group_p) {
     static const struct {
         const char *prefix, *schedule;
-    } names[] = {{"gpipe_", "GPipe"}, {"1f1b_", "1F1B"}};
+    } names[] = {{"gpipe_", "GPipe"}, {"1f1b_", "1F1B"}, {"zb-h1_", "ZBH1"}, {"zb-h2_", "ZBH2"}};
     *group_p = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strncmp(file, names[i].prefix, strlen(names[i].prefix)) == 0) {

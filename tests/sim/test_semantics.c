@@ -6,7 +6,7 @@
 #include "sim/lower.h"
 #include "tests/sim/sail_support.h"
 
-enum { CASES = 4000, CASES_A_BUDGET = 600 };
+enum { CASES = 1200 };
 
 struct moment {
     int64_t start_ns, end_ns;
@@ -224,6 +224,6 @@ Test(semantics, every_schedule_owes_the_same_whatever_it_is_asked) {
     }
     for (int32_t n = 0; n < pp_schedule_count(); n++) {
         cr_log_info("%s: %d questions", pp_schedule_at(n)->name, taken[n]);
-        cr_expect_gt(taken[n], CASES_A_BUDGET / pp_schedule_count(), "%s", pp_schedule_at(n)->name);
+        cr_expect_gt(taken[n], CASES / pp_schedule_count() / 10, "%s", pp_schedule_at(n)->name);
     }
 }
