@@ -1,6 +1,6 @@
 /* VZB: ZBV's placement with an order chosen for the given costs and memory limits. Orders that are
- * built come first, then hill climbing; what is printed in the paper is never undercut in one
- * figure at the price of the other. */
+ * built from rules come first, then hill climbing from the best. The paper's choice among its own
+ * orders is the mark: makespan and span both stay at or below it. */
 #include "sim/gen_search.h"
 #include "sim/gen_vrounds.h"
 
