@@ -65,7 +65,10 @@ enum pp_status pp_gen_check_rounds(const struct pp_gen_config *c, struct pp_err 
     X(looped_bfs)                                                                                  \
     X(interleaved_zero_bubble)                                                                     \
     X(zbv_zero_bubble)                                                                             \
-    X(dualpipev)
+    X(dualpipev)                                                                                   \
+    X(vmin)                                                                                        \
+    X(vhalf)                                                                                       \
+    X(v1f1b)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)

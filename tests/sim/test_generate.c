@@ -115,7 +115,7 @@ Test(generate, names_match_in_any_case_and_untrimmed) {
     cr_assert_eq(pp_schedule_find("1F1B ", &info, NULL), PP_E_SCHEDULE);
     cr_assert_eq(pp_schedule_find("", &info, NULL), PP_E_SCHEDULE);
     cr_assert_null(info);
-    cr_assert_eq(pp_schedule_count(), 7);
+    cr_assert_eq(pp_schedule_torch_count(), 7);
 }
 
 Test(generate, documented_but_unknown_names_get_the_one_that_works) {
