@@ -82,7 +82,10 @@ enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, int32_t leas
     X(zbh1)                                                                                        \
     X(zbh2)                                                                                        \
     X(zb1p)                                                                                        \
-    X(zb2p)
+    X(zb2p)                                                                                        \
+    X(vmin)                                                                                        \
+    X(vhalf)                                                                                       \
+    X(v1f1b)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)
