@@ -80,6 +80,7 @@ struct pp_sched {
                             microbatch numbers count units: microbatch * slice_count + slice */
     int32_t action_count;
     int32_t *stage_rank;       /* [stage_count] rank that holds a stage */
+    int32_t *rank_stages;      /* [rank_count] how many stages a rank holds, at least 1 */
     int32_t *rank_begin;       /* [rank_count + 1] first action of a rank (after sealing) */
     int32_t *cell_count;       /* [rank_count] cells of the CSV row, idle ones included */
     struct pp_action *actions; /* [action_count] grouped by rank, in order (after sealing) */
@@ -157,7 +158,9 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
 enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err);
 
 /** Stages that `rank` holds. */
-int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank);
+static inline int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank) {
+    return s->rank_stages[rank];
+}
 
 /** Whether the type is about one microbatch: all but UNSHARD, RESHARD and REDUCE_GRAD. */
 static inline bool pp_action_has_microbatch(enum pp_action_type type) {

@@ -129,6 +129,17 @@ Test(schedule, equal_content_gives_equal_ids_and_other_content_another) {
     cr_assert_str_neq(id[0], id[2]);
 }
 
+Test(schedule, a_rank_may_hold_all_stages_there_can_be) {
+    static int32_t stage_rank[PP_SCHED_MAX_STAGES]; /* zeros */
+    struct pp_sched *s = NULL;
+    cr_assert_eq(pp_sched_create(1, PP_SCHED_MAX_STAGES, 1, stage_rank, &s, NULL), PP_OK);
+    cr_expect_eq(pp_sched_stages_of(s, 0), PP_SCHED_MAX_STAGES);
+    cr_expect_eq(pp_sched_shares_of(s, 0), PP_SCHED_MAX_STAGES);
+    cr_assert_eq(pp_sched_set_bidirectional(s, NULL), PP_OK);
+    cr_expect_eq(pp_sched_shares_of(s, 0), PP_SCHED_MAX_STAGES / 2);
+    pp_sched_destroy(s);
+}
+
 /* --- transfers to the host ---------------------------------------------------------------------*/
 
 static struct pp_sched *of_rows(const char *row) {
