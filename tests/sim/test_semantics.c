@@ -161,7 +161,8 @@ static void check_peaks(const struct pp_trace *t, const struct question *q,
                         const struct sail_costs *costs, const char *what) {
     struct pp_rank_memory peaks[64];
     pp_memory_peaks_timed(t, &costs->memory, peaks);
-    for (int32_t rank = 0; rank < t->sched->rank_count && q->info->uses_costs && q->has_limit; rank++) {
+    for (int32_t rank = 0; rank < t->sched->rank_count && q->info->uses_costs && q->has_limit;
+         rank++) {
         cr_assert_leq(peaks[rank].peak, costs->gen.limit[rank], "%s: rank %d above its limit", what,
                       rank);
     }
