@@ -17,7 +17,7 @@ void pp_lower_put_item(struct pp_lower *l, int32_t rank, const struct pp_lower_i
         return;
     }
     int32_t cell = l->cell_count[rank]++;
-    for (int32_t i = 0; i < pp_lower_cell_size(l->s, item->index); i++) {
+    for (int32_t i = 0; i < pp_sched_cell_size(l->s, item->index); i++) {
         struct pp_action *a = &l->actions[l->action_end[rank]++];
         *a = l->s->actions[item->index + i];
         a->cell = cell;

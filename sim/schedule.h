@@ -61,6 +61,8 @@ enum pp_action_type {
         PP_ACTION_TYPE_COUNT
 };
 
+enum { PP_TRANSFER_TYPE_COUNT = PP_RECV_B - PP_SEND_F + 1 };
+
 /** One action. 16 bytes: a rank's list is read front to back in the evaluation's hot loop. */
 struct pp_action {
     int32_t stage;
@@ -178,9 +180,19 @@ const char *pp_action_text(const struct pp_action *a, char out[PP_ACTION_TEXT_BY
 /** The same for writers of many: no zero at the end. @return bytes written to `out` */
 size_t pp_action_put(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
 
+/** F, I, W or B? */
+static inline bool pp_action_is_compute(const struct pp_action *a) {
+    return a->type <= PP_B;
+}
+
 /** OFFLOAD or RELOAD? */
 static inline bool pp_action_is_offload(const struct pp_action *a) {
     return a->type >= PP_OFFLOAD;
+}
+
+/** Actions that one cell holds: 2 at the first part of a pair, else 1. */
+static inline int32_t pp_sched_cell_size(const struct pp_sched *s, int32_t action) {
+    return s->actions[action].pair == 1 ? 2 : 1;
 }
 
 /** Stage before or after `stage` in its pipeline; -1 if it is the first or last. */
