@@ -130,7 +130,8 @@ static void check_crossing(const struct sail_row *row, void *context) {
     expect_above(&b, row, row->span_ns, row->makespan_ns, "their");
     t->theirs++;
     const struct pp_schedule_info *info = NULL;
-    if (families[i].ours == NULL || pp_schedule_find(families[i].ours, &info, NULL) != PP_OK) {
+    if (families[i].ours == NULL || t->theirs % CASE_STEP != 0 ||
+        pp_schedule_find(families[i].ours, &info, NULL) != PP_OK) {
         return;
     }
     struct sail_schedule ours = {.schedule = families[i].ours};
@@ -145,7 +146,7 @@ static void check_crossing(const struct sail_row *row, void *context) {
 Test(bounds, nothing_is_below_them) {
     struct crossing_tally t = {.most_actions = 512};
     sail_each_row(check_crossing, &t);
-    cr_assert_gt(t.ours, 100);
+    cr_assert_gt(t.ours, 300 / CASE_STEP);
     cr_log_info("bounds: %d results of theirs, %d of ours above, %d of ZB1P's provably optimal",
                 t.theirs, t.ours, t.optimal);
 }

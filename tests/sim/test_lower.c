@@ -453,6 +453,7 @@ Test(lower, ours_runs_without_buffers_for_random_orders) {
 }
 
 Test(lower, both_modes_run_without_buffers_for_every_generator) {
+    int asked = 0;
     int made = 0;
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
         const struct pp_schedule_info *info = pp_schedule_at(i);
@@ -462,7 +463,7 @@ Test(lower, both_modes_run_without_buffers_for_every_generator) {
                                           .stages_per_rank = info->default_stages_per_rank,
                                           .microbatch_count = m};
                 struct pp_sched *s = NULL;
-                if (pp_schedule_generate(info, &c, &s, NULL) != PP_OK) {
+                if (asked++ % CASE_STEP != 0 || pp_schedule_generate(info, &c, &s, NULL) != PP_OK) {
                     continue;
                 }
                 expect_ours(s, PP_LOWER_LOOK_AHEAD);
@@ -474,7 +475,7 @@ Test(lower, both_modes_run_without_buffers_for_every_generator) {
             }
         }
     }
-    cr_assert_geq(made, 300);
+    cr_assert_geq(made, 300 / CASE_STEP);
     cr_log_info("generated and lowered: %d", made);
 }
 
