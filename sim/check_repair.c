@@ -200,7 +200,7 @@ static void split_one(struct repair *p) {
     PP_ASSERT(nearest >= 0); /* what each action needs is no cycle, so one can run */
     int32_t first = p->s->actions[nearest].pair == 1 ? nearest : nearest - 1;
     p->is_split[first] = p->is_split[first + 1] = true;
-    p->moved_count++;
+    p->moved_count += shortest == 0; /* else it is counted as pulled forward */
     offer(p, nearest);
 }
 

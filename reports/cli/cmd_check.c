@@ -1,8 +1,10 @@
 /* `pipeplan check`: does a schedule file run, under declared communication, and if not, why. */
 #include "reports/cli/check_file.h"
 #include "reports/cli/cli.h"
+#include "reports/cli/sched_warnings.h"
 
 #include "costmodel/value.h"
+#include "reports/deadlock_json.h"
 #include "reports/json.h"
 
 #include <errno.h>
@@ -25,6 +27,7 @@ struct check {
     size_t size;
     struct pp_verdict verdict;
     struct pp_repair repair;
+    bool is_written; /* the repaired file */
 };
 
 static void check_deinit(struct check *c) {
@@ -205,17 +208,21 @@ static enum pp_status write_whole(const char *path, const char *bytes, size_t si
 
 /* A file without fault is its own repair, byte for byte. */
 static enum pp_status repair(struct check *c, struct pp_err *err) {
-    if (c->flags->repair == NULL) {
+    const char *path = c->flags->repair;
+    if (path == NULL) {
         return PP_OK;
     }
     if (pp_verdict_is_valid(&c->verdict)) {
-        c->repair = (struct pp_repair){.is_possible = true};
-        return write_whole(c->flags->repair, c->text, c->size, err);
+        PP_TRY(write_whole(path, c->text, c->size, err));
+    } else {
+        PP_TRY(pp_verdict_repair(&c->verdict, &c->asked, &c->repair, err));
+        if (!c->repair.is_possible) {
+            return PP_OK;
+        }
+        PP_TRY(write_whole(path, c->repair.text.bytes, c->repair.text.size, err));
     }
-    PP_TRY(pp_verdict_repair(&c->verdict, &c->asked, &c->repair, err));
-    return c->repair.is_possible
-               ? write_whole(c->flags->repair, c->repair.text.bytes, c->repair.text.size, err)
-               : PP_OK;
+    c->is_written = true;
+    return PP_OK;
 }
 
 /* ---- the answer ---- */
@@ -236,39 +243,20 @@ static json_t *finding_json(const struct pp_finding *f) {
     return row;
 }
 
-static json_t *end_json(const struct pp_sched *s, int32_t rank, int32_t action) {
-    char text[PP_ACTION_TEXT_BYTES];
-    json_t *end = json_object();
-    json_object_set_new(end, "rank", json_integer(rank));
-    json_object_set_new(end, "action", json_string(pp_action_text(&s->actions[action], text)));
-    return end;
-}
-
-static json_t *deadlock_json(const struct pp_verdict *v) {
-    if (v->deadlock.wait_count == 0) {
-        return json_null();
-    }
-    json_t *cycle = json_array();
-    for (int32_t i = 0; i < v->deadlock.wait_count; i++) {
-        const struct pp_wait *w = &v->deadlock.waits[i];
-        json_t *wait = end_json(v->deadlock_sched, w->rank, w->action);
-        json_object_set_new(wait, "waits_for",
-                            end_json(v->deadlock_sched, w->for_rank, w->for_action));
-        json_array_append_new(cycle, wait);
-    }
-    return cycle;
-}
-
 static json_t *repair_json(const struct check *c) {
     if (c->flags->repair == NULL) {
         return json_null();
     }
     json_t *row = json_object();
     json_object_set_new(row, "file", pp_json_text(c->flags->repair));
-    json_object_set_new(row, "written", json_boolean(c->repair.is_possible));
+    json_object_set_new(row, "written", json_boolean(c->is_written));
     json_object_set_new(row, "moved_actions", json_integer(c->repair.moved_count));
+    json_object_set_new(row, "lowering", /* of a lowered file: where its receives stand now */
+                        c->repair.text.size == 0 || !c->asked.expect.is_lowered
+                            ? json_null()
+                            : json_string(c->repair.lowering == PP_LOWER_TORCH ? "torch" : "ours"));
     json_object_set_new(row, "reason",
-                        c->repair.is_possible ? json_null() : pp_json_text(c->repair.reason));
+                        c->repair.reason[0] == '\0' ? json_null() : pp_json_text(c->repair.reason));
     return row;
 }
 
@@ -276,21 +264,19 @@ static json_t *document_of(const struct pp_cli *cli, const struct check *c) {
     const struct pp_verdict *v = &c->verdict;
     json_t *document = pp_json_document(cli->command);
     json_t *errors = json_array();
-    json_t *warnings = json_array();
     for (int32_t i = 0; i < v->findings.count; i++) {
         json_array_append_new(errors, finding_json(&v->findings.items[i]));
-    }
-    for (int32_t i = 0; i < v->warnings.count; i++) {
-        json_array_append_new(warnings, json_pack("{s:s, s:s}", "code", v->warnings.items[i].code,
-                                                  "message", v->warnings.items[i].message));
     }
     json_object_set_new(document, "file", pp_json_text(c->flags->file));
     json_object_set_new(document, "valid", json_boolean(pp_verdict_is_valid(v)));
     json_object_set_new(document, "errors", errors);
     json_object_set_new(document, "more_errors",
                         json_boolean(v->findings.count == PP_FINDINGS_MAX));
-    json_object_set_new(document, "warnings", warnings);
-    json_object_set_new(document, "deadlock", deadlock_json(v));
+    json_object_set_new(document, "warnings", pp_sched_warnings_json(&v->warnings));
+    json_object_set_new(document, "deadlock",
+                        v->deadlock.wait_count == 0
+                            ? json_null()
+                            : pp_json_deadlock(v->deadlock_sched, &v->deadlock));
     json_object_set_new(document, "repair", repair_json(c));
     json_object_set_new(document, "format", json_string(c->flags->format));
     json_object_set_new(document, "channels", json_string(c->flags->channels));
@@ -331,35 +317,45 @@ static void print_text(const struct pp_cli *cli, const struct check *c) {
     for (int32_t i = 0; i < v->warnings.count; i++) {
         fprintf(cli->out, "  %s: %s\n", v->warnings.items[i].code, v->warnings.items[i].message);
     }
-    if (c->flags->repair != NULL && c->repair.is_possible) {
+    if (c->is_written) {
         fprintf(cli->out, "  %s: written, %d actions moved\n", c->flags->repair,
                 c->repair.moved_count);
     }
 }
 
-/* The answer, and, unless the file is valid, an error beside it. */
-static enum pp_status answer(struct pp_cli *cli, const struct check *c, struct pp_err *err) {
+/* What is wrong with the file, in one line. */
+static void describe(const struct check *c, struct pp_err *err) {
     const struct pp_verdict *v = &c->verdict;
-    *err = (struct pp_err){0};
-    if (!pp_verdict_is_valid(v)) {
-        if (v->deadlock.wait_count > 0) {
-            pp_fail(err, PP_E_CHECK, "%s", v->deadlock_err.message);
-        } else {
-            pp_fail(err, PP_E_CHECK, "%d error%s, the first: %s", v->findings.count,
-                    v->findings.count == 1 ? "" : "s", v->findings.items[0].err.message);
-        }
-        if (c->flags->repair == NULL) {
-            pp_hint(err, "--repair OUT writes an order that runs, if there is one");
-        } else if (!c->repair.is_possible) {
-            pp_hint(err, "not repaired, %s not written: %.250s", c->flags->repair,
-                    c->repair.reason);
-        }
-        pp_err_place(err, c->flags->file, 0, 0);
+    if (v->deadlock.wait_count > 0) {
+        pp_fail(err, PP_E_CHECK, "%s", v->deadlock_err.message);
+    } else {
+        pp_fail(err, PP_E_CHECK, "%d error%s, the first: %s", v->findings.count,
+                v->findings.count == 1 ? "" : "s", v->findings.items[0].err.message);
     }
-    if (!cli->json) {
+    if (c->flags->repair == NULL) {
+        pp_hint(err, "--repair OUT writes an order that runs, if there is one");
+    } else if (!c->is_written) {
+        pp_hint(err, "not repaired, %s not written: %.250s", c->flags->repair, c->repair.reason);
+    }
+    pp_err_place(err, c->flags->file, 0, 0);
+}
+
+/* The answer, and, unless all went well, an error beside it: a repaired file that could not be
+ * written, else that the file is not valid. */
+static enum pp_status answer(struct pp_cli *cli, const struct check *c, struct pp_err *err) {
+    json_t *document = NULL;
+    if (cli->json) {
+        document = document_of(cli, c);
+        if (err->status != PP_OK) {
+            json_object_set_new(document, "error", pp_json_error(err));
+        }
+    } else {
         print_text(cli, c);
     }
-    return pp_cli_answer(cli, cli->json ? document_of(cli, c) : NULL, err);
+    if (err->status == PP_OK && !pp_verdict_is_valid(&c->verdict)) {
+        describe(c, err);
+    }
+    return pp_cli_answer(cli, document, err);
 }
 
 static enum pp_status check(struct pp_cli *cli, const struct flags *flags, struct pp_err *err) {
@@ -372,10 +368,14 @@ static enum pp_status check(struct pp_cli *cli, const struct flags *flags, struc
         status = pp_verdict_reach(flags->file, c.text, c.size, &c.asked, &c.verdict, err);
     }
     if (status == PP_OK) {
+        *err = (struct pp_err){0}; /* of what was wrong with the file; the verdict holds it */
         status = repair(&c, err);
-    }
-    if (status == PP_OK) {
-        status = answer(cli, &c, err);
+        if (status == PP_OK) {
+            *err = (struct pp_err){0};
+        }
+        if (status == PP_OK || status == PP_E_IO) {
+            status = answer(cli, &c, err);
+        }
     }
     check_deinit(&c);
     return status;

@@ -5,7 +5,6 @@
 #include "reports/cli/sched_options.h"
 #include "reports/cli/sched_warnings.h"
 #include "reports/json.h"
-#include "reports/table.h"
 #include "sim/eval.h"
 #include "sim/lower.h"
 #include "sim/schedule_csv.h"
@@ -86,32 +85,27 @@ static enum pp_status list_json(struct pp_cli *cli) {
     return pp_cli_answer(cli, document, NULL);
 }
 
-static enum pp_status list(struct pp_cli *cli, struct pp_err *err) {
+static void print_info(FILE *out, const struct pp_schedule_info *info) {
+    char stages[48];
+    stages_text(info, stages, sizeof stages);
+    fprintf(out, "%s%s\n  stages a rank  %s\n  microbatches   %s\n  bubble         %s\n",
+            info->name, info->in_pytorch ? " (PyTorch)" : "", stages, info->microbatch_rule,
+            info->bubble);
+    fprintf(out, "  memory         %s\n  source         %s\n\n", info->memory, info->source);
+}
+
+static enum pp_status list(struct pp_cli *cli) {
     if (cli->json) {
         return list_json(cli);
     }
-    struct pp_table t;
-    pp_table_init(&t, "llllll");
-    pp_table_row(&t, (const char *const[]){"name", "stages a rank", "microbatches", "bubble",
-                                           "memory", "source"});
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
-        const struct pp_schedule_info *info = pp_schedule_at(i);
-        char stages[48];
-        stages_text(info, stages, sizeof stages);
-        pp_table_row(&t, (const char *const[]){info->name, stages, info->microbatch_rule,
-                                               info->bubble, info->memory, info->source});
+        print_info(cli->out, pp_schedule_at(i));
     }
-    enum pp_status status = pp_table_print(&t, cli->out, err);
-    pp_table_deinit(&t);
-    if (status == PP_OK) {
-        fprintf(cli->out,
-                "\np ranks, v stages a rank, m microbatches, g --group, s --slices; F, I, W, "
-                "B = I + W, T = F + B durations of a rank's whole share, c a transfer's. Bubble: "
-                "share of "
-                "the makespan at zero transfer time. Memory: peak of the worst rank in "
-                "microbatches of a rank's whole share.\n");
-    }
-    return status;
+    fprintf(cli->out, "p ranks, v stages a rank, m microbatches, g --group, s --slices; F, I, W, "
+                      "B = I + W, T = F + B\ndurations of a rank's whole share, c a transfer's. "
+                      "Bubble: share of the makespan at zero\ntransfer time. Memory: peak of the "
+                      "worst rank in microbatches of a rank's whole share.\n");
+    return PP_OK;
 }
 
 /* ---- one schedule ---- */
@@ -307,5 +301,5 @@ enum pp_status pp_cmd_schedule(struct pp_cli *cli, int argc, char **argv, struct
     }
     PP_TRY(check_format(&flags, err));
     cli->json = cli->json || strcmp(flags.format, "json") == 0;
-    return flags.list ? list(cli, err) : order(cli, &flags, &usage, err);
+    return flags.list ? list(cli) : order(cli, &flags, &usage, err);
 }

@@ -2,6 +2,7 @@
 #include "reports/cli/cli.h"
 #include "reports/cli/cost_options.h"
 #include "reports/cli/sched_options.h"
+#include "reports/deadlock_json.h"
 #include "reports/json.h"
 #include "reports/table.h"
 #include "sim/metrics.h"
@@ -167,20 +168,8 @@ static enum pp_status answer(struct pp_cli *cli, const struct simulation *sim, s
 /* A deadlock as an answer: each wait names the next. */
 static enum pp_status answer_deadlock(struct pp_cli *cli, const struct simulation *sim,
                                       struct pp_err *err) {
-    json_t *cycle = json_array();
-    for (int32_t i = 0; i < sim->deadlock.wait_count; i++) {
-        const struct pp_wait *w = &sim->deadlock.waits[i];
-        json_t *waits_for = json_object();
-        json_object_set_new(waits_for, "rank", json_integer(w->for_rank));
-        json_object_set_new(waits_for, "action", action_json(sim->sched, w->for_action));
-        json_t *wait = json_object();
-        json_object_set_new(wait, "rank", json_integer(w->rank));
-        json_object_set_new(wait, "action", action_json(sim->sched, w->action));
-        json_object_set_new(wait, "waits_for", waits_for);
-        json_array_append_new(cycle, wait);
-    }
     json_t *error = pp_json_error(err);
-    json_object_set_new(error, "cycle", cycle);
+    json_object_set_new(error, "cycle", pp_json_deadlock(sim->sched, &sim->deadlock));
     json_t *document = pp_json_document(cli->command);
     json_object_set_new(document, "error", error);
     return pp_cli_answer(cli, document, err);
