@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+const char *pp_lower_mode_text(enum pp_lower_mode mode) {
+    static const char *const texts[] = {
+#define PP_LOWER_MODE_TEXT(name, text) text,
+        PP_LOWER_MODE_LIST(PP_LOWER_MODE_TEXT)
+#undef PP_LOWER_MODE_TEXT
+    };
+    return mode < PP_LOWER_MODE_COUNT ? texts[mode] : "?";
+}
+
 static void put(struct pp_lower *l, int32_t rank, enum pp_action_type type, int32_t stage,
                 int32_t microbatch) {
     l->actions[l->action_end[rank]++] = (struct pp_action){.stage = stage,
