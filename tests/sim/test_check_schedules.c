@@ -157,7 +157,7 @@ Test(check_schedules, every_generated_schedule_runs_to_its_end) {
     int count = 0;
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
         const struct pp_schedule_info *info = pp_schedule_at(i);
-        for (int32_t code = 0; code < 8 * 4 * 20; code++) {
+        for (int32_t code = i % CASE_STEP; code < 8 * 4 * 20; code += CASE_STEP) {
             struct pp_gen_config c = {.rank_count = 1 + code % 8,
                                       .stages_per_rank = 1 + code / 8 % 4,
                                       .microbatch_count = 1 + code / 32};
