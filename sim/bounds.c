@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+/* No order takes longer, so a bound need not be larger: 2^24 actions of PP_COST_MAX_NS. */
+static const int64_t MOST_NS = (int64_t)1 << 62;
+
 /* What the bounds of a rank need of its stages. A microbatch comes to the lowest of them first, on
  * the way down, and last on the way up. */
 struct rank {
@@ -161,7 +164,11 @@ static void find_chains(struct bounds *b) {
 
 static int64_t memory_bound(const struct bounds *b, int32_t rank) {
     __int128 held = b->ranks[rank].held * b->s->microbatch_count;
-    return held == 0 ? 0 : (int64_t)((held + b->limit[rank] - 1) / b->limit[rank]);
+    if (held == 0) {
+        return 0;
+    }
+    __int128 least = (held + b->limit[rank] - 1) / b->limit[rank];
+    return least < MOST_NS ? (int64_t)least : MOST_NS;
 }
 
 static void take_rank(const struct bounds *b, int32_t rank, struct pp_bounds *out) {

@@ -35,7 +35,7 @@ static void make_links(struct pp_check *c, int32_t *first_of) {
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
         first_of[rank] = -1;
     }
-    for (int32_t i = 0; i < s->stage_count * PP_CHECK_TRANSFERS; i++) {
+    for (int32_t i = 0; i < s->stage_count * PP_TRANSFER_TYPE_COUNT; i++) {
         c->link_of[i] = -1;
     }
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
@@ -44,8 +44,8 @@ static void make_links(struct pp_check *c, int32_t *first_of) {
             continue;
         }
         int32_t link = link_between(c, first_of, s->stage_rank[stage], s->stage_rank[after]);
-        int32_t *before_of = c->link_of + (ptrdiff_t)stage * PP_CHECK_TRANSFERS;
-        int32_t *after_of = c->link_of + (ptrdiff_t)after * PP_CHECK_TRANSFERS;
+        int32_t *before_of = c->link_of + (ptrdiff_t)stage * PP_TRANSFER_TYPE_COUNT;
+        int32_t *after_of = c->link_of + (ptrdiff_t)after * PP_TRANSFER_TYPE_COUNT;
         before_of[PP_SEND_F - PP_SEND_F] = after_of[PP_RECV_F - PP_SEND_F] = link;
         after_of[PP_SEND_B - PP_SEND_F] = before_of[PP_RECV_B - PP_SEND_F] = link ^ 1;
     }
@@ -268,7 +268,7 @@ static size_t lay_out(struct pp_check *c, char *block) {
     c->next = cut(block, &used, ranks, sizeof *c->next);
     c->ready = cut(block, &used, ranks, sizeof *c->ready);
     c->dirty = cut(block, &used, queues, sizeof *c->dirty);
-    c->link_of = cut(block, &used, stages * PP_CHECK_TRANSFERS, sizeof *c->link_of);
+    c->link_of = cut(block, &used, stages * PP_TRANSFER_TYPE_COUNT, sizeof *c->link_of);
     c->links = cut(block, &used, 2 * stages, sizeof *c->links);
     c->queues = cut(block, &used, queues, sizeof *c->queues);
     c->after = cut(block, &used, s->lowered ? actions : 0, sizeof *c->after);

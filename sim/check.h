@@ -95,9 +95,4 @@ enum pp_status pp_check_run(const struct pp_sched *s, const struct pp_comms *com
 enum pp_status pp_check_order_cycle(const struct pp_sched *s, const int32_t *next,
                                     struct pp_deadlock *deadlock_p, struct pp_err *err);
 
-/** Actions that one cell holds: 2 at the first part of a pair, else 1. */
-static inline int32_t pp_sched_cell_size(const struct pp_sched *s, int32_t action) {
-    return s->actions[action].pair == 1 ? 2 : 1;
-}
-
 #endif

@@ -7,8 +7,6 @@
 
 #include "sim/check.h"
 
-enum { PP_CHECK_TRANSFERS = PP_RECV_B - PP_SEND_F + 1 };
-
 /** A directed rank pair that messages go along. Link l ^ 1 is the way back. */
 struct pp_check_link {
     int32_t from, to;               /* ranks */
@@ -26,7 +24,7 @@ struct pp_check {
     const struct pp_sched *s;
     const struct pp_comms *comms;
     int32_t *next;    /* [rank_count] first action not posted or run */
-    int32_t *link_of; /* [stage_count][PP_CHECK_TRANSFERS]; -1 where nothing crosses ranks */
+    int32_t *link_of; /* [stage_count][PP_TRANSFER_TYPE_COUNT]; -1 where nothing crosses ranks */
     struct pp_check_link *links;
     int32_t link_count;
     struct pp_check_queue *queues;
@@ -49,7 +47,7 @@ static inline bool pp_check_is_transfer(const struct pp_action *a) {
 }
 
 static inline int32_t pp_check_link_of(const struct pp_check *c, const struct pp_action *a) {
-    return c->link_of[a->stage * PP_CHECK_TRANSFERS + a->type - PP_SEND_F];
+    return c->link_of[a->stage * PP_TRANSFER_TYPE_COUNT + a->type - PP_SEND_F];
 }
 
 /** Names the shortest cycle in a run that stands still before its end. @return as pp_check_run */

@@ -80,10 +80,6 @@ static int32_t rank_of(const struct repair *p, int32_t at) {
     return p->s->stage_rank[p->s->actions[at].stage];
 }
 
-static bool is_compute(const struct pp_action *a) {
-    return a->type <= PP_B;
-}
-
 static struct pp_sched_slot *slot_of(const struct repair *p, int32_t stage, int32_t microbatch) {
     return &p->slots[(int64_t)stage * p->s->microbatch_count + microbatch];
 }
@@ -233,11 +229,11 @@ static enum pp_status fill_slots(struct repair *p, int32_t *compute_count_p, str
     *compute_count_p = 0;
     for (int32_t at = 0; at < s->action_count; at++) {
         const struct pp_action *a = &s->actions[at];
-        p->has_run[at] = !is_compute(a);
+        p->has_run[at] = !pp_action_is_compute(a);
         if (a->type == PP_OFFLOAD || a->type == PP_RELOAD) {
             return refuse(a, "is bound to its place", err);
         }
-        if (!is_compute(a)) {
+        if (!pp_action_is_compute(a)) {
             continue;
         }
         struct pp_sched_slot *slot = slot_of(p, a->stage, a->microbatch);
@@ -283,7 +279,7 @@ static void begin(struct repair *p) {
         p->best[at] = p->best[2 * at];
     }
     for (int32_t at = 0; at < s->action_count; at++) {
-        if (is_compute(&s->actions[at])) {
+        if (pp_action_is_compute(&s->actions[at])) {
             each_user(p, at, count_input);
         }
     }
@@ -292,7 +288,7 @@ static void begin(struct repair *p) {
         /* of a pair that is whole the second part speaks for both */
         bool is_whole_first =
             s->actions[at].pair == 1 && partner(p, at) >= 0 && p->lacks[at + 1] == 0;
-        if (is_compute(&s->actions[at]) && p->lacks[at] == 0 && !is_whole_first) {
+        if (pp_action_is_compute(&s->actions[at]) && p->lacks[at] == 0 && !is_whole_first) {
             offer(p, at);
         }
     }

@@ -35,12 +35,14 @@ struct wave {
     int64_t *held;          /* [step_count] activations that the step adds, its mirror frees */
     const int64_t *limit;   /* [rank_count] */
     int32_t *step_rank;     /* [step_count] */
-    int32_t *own;           /* [rank_count][own_count] the rank's steps, ascending */
     /* A pass. An item is step * microbatch_count + microbatch, in the pass's direction. */
     const struct way *way;
     int32_t item_count, row_size; /* of the schedule, of a rank */
     int64_t *key, *end;           /* [item_count] the smaller key first */
     int32_t *done;                /* [step_count] microbatches that have run it */
+    int32_t *open;                /* [rank_count][own_count] the rank's steps that can run */
+    int32_t *open_count;          /* [rank_count] */
+    int32_t *open_at;             /* [step_count] place among them; -1 if it cannot run */
     int64_t *free_at;             /* [rank_count] */
     struct choice *choice;        /* [rank_count] */
     int32_t *first;               /* [2 * rank_count] tournament of the ranks: who starts first */
@@ -55,34 +57,54 @@ struct wave {
 
 /* --- a pass ----------------------------------------------------------------------------------- */
 
-/* When the next microbatch's `step` could start; INT64_MAX if that is not known yet. */
-static int64_t start_of(const struct wave *w, int32_t step) {
+/* Can the next microbatch's `step` run, now or later, as far as is known? */
+static bool can_run(const struct wave *w, int32_t step) {
     int32_t microbatch = w->done[step];
+    return step == 0 ? microbatch < w->microbatch_count &&
+                           microbatch - w->done[w->step_count - 1] < w->in_flight
+                     : microbatch < w->done[step - 1];
+}
+
+/* Puts a step among those of its rank that can run, or takes it out. */
+static void look_at(struct wave *w, int32_t step) {
+    int32_t rank = w->step_rank[step];
+    int32_t *open = w->open + rank * w->own_count;
+    if (can_run(w, step) == (w->open_at[step] >= 0)) {
+        return;
+    }
+    if (w->open_at[step] < 0) {
+        w->open_at[step] = w->open_count[rank];
+        open[w->open_count[rank]++] = step;
+    } else {
+        int32_t last = open[--w->open_count[rank]];
+        open[w->open_at[step]] = last;
+        w->open_at[last] = w->open_at[step];
+        w->open_at[step] = -1;
+    }
+}
+
+/* When the next microbatch's `step`, which can run, could start. */
+static int64_t start_of(const struct wave *w, int32_t step) {
     int64_t free_at = w->free_at[w->step_rank[step]];
-    if (microbatch == w->microbatch_count) {
-        return INT64_MAX;
-    }
     if (step == 0) {
-        return microbatch - w->done[w->step_count - 1] < w->in_flight ? free_at : INT64_MAX;
+        return free_at;
     }
-    if (w->done[step - 1] <= microbatch) {
-        return INT64_MAX;
-    }
-    int64_t arrival = w->end[(step - 1) * w->microbatch_count + microbatch] + w->way->lag[step];
+    int64_t arrival = w->end[(step - 1) * w->microbatch_count + w->done[step]] + w->way->lag[step];
     return arrival > free_at ? arrival : free_at;
 }
 
+/* Equal starts: the smaller key; equal keys: the earlier step. */
 static void choose(struct wave *w, int32_t rank) {
     struct choice best = {.start = INT64_MAX};
     int64_t best_key = INT64_MAX;
-    for (int32_t i = 0; i < w->own_count; i++) {
-        int32_t step = w->own[rank * w->own_count + i];
+    for (int32_t i = 0; i < w->open_count[rank]; i++) {
+        int32_t step = w->open[rank * w->own_count + i];
         int64_t start = start_of(w, step);
-        if (start == INT64_MAX || start > best.start) {
+        if (start > best.start) {
             continue;
         }
         int64_t key = w->key[step * w->microbatch_count + w->done[step]];
-        if (start < best.start || key < best_key) {
+        if (start < best.start || key < best_key || (key == best_key && step < best.step)) {
             best = (struct choice){.start = start, .step = step};
             best_key = key;
         }
@@ -110,6 +132,9 @@ static void begin_pass(struct wave *w) {
     memset(w->done, 0, (size_t)w->step_count * sizeof *w->done);
     memset(w->free_at, 0, (size_t)w->rank_count * sizeof *w->free_at);
     memset(w->row_used, 0, (size_t)w->rank_count * sizeof *w->row_used);
+    memset(w->open_count, 0, (size_t)w->rank_count * sizeof *w->open_count);
+    memset(w->open_at, -1, (size_t)w->step_count * sizeof *w->open_at);
+    look_at(w, 0);
     for (int32_t rank = 0; rank < w->rank_count; rank++) {
         choose(w, rank);
         w->first[w->rank_count + rank] = rank;
@@ -132,9 +157,12 @@ static int64_t run_pass(struct wave *w) {
         w->end[item] = w->free_at[rank] = end;
         w->row[rank * w->row_size + w->row_used[rank]++] = item;
         last = end > last ? end : last;
+        look_at(w, next.step);
+        int32_t after = next.step + 1 < w->step_count ? next.step + 1 : 0; /* one may enter */
+        look_at(w, after);
         choose_again(w, rank);
-        if (next.step + 1 < w->step_count && w->step_rank[next.step + 1] != rank) {
-            choose_again(w, w->step_rank[next.step + 1]);
+        if (w->step_rank[after] != rank) {
+            choose_again(w, w->step_rank[after]);
         }
     }
     return last;
@@ -224,14 +252,12 @@ static int32_t stage_of(const struct wave *w, int32_t step) {
 static int32_t in_flight_of(const struct wave *w) {
     int64_t chain_ns = 0;
     int64_t most_ns = 1;
-    for (int32_t rank = 0; rank < w->rank_count; rank++) {
-        int64_t busy_ns = 0;
-        for (int32_t i = 0; i < w->own_count; i++) {
-            int32_t step = w->own[rank * w->own_count + i];
-            busy_ns += w->forth.duration[step];
-            chain_ns += w->forth.duration[step] + w->forth.lag[step];
-        }
-        most_ns = busy_ns > most_ns ? busy_ns : most_ns;
+    int64_t *busy_ns = w->free_at; /* before the first pass */
+    for (int32_t step = 0; step < w->step_count; step++) {
+        int64_t *busy = &busy_ns[w->step_rank[step]];
+        *busy += w->forth.duration[step];
+        chain_ns += w->forth.duration[step] + w->forth.lag[step];
+        most_ns = *busy > most_ns ? *busy : most_ns;
     }
     int64_t count = (2 * chain_ns + most_ns - 1) / most_ns;
     return count < 1 ? 1 : count < w->microbatch_count ? (int32_t)count : w->microbatch_count;
@@ -239,13 +265,10 @@ static int32_t in_flight_of(const struct wave *w) {
 
 static void fill_steps(struct wave *w, const struct pp_sched *s, const struct pp_gen_model *m) {
     int32_t last = w->step_count - 1;
-    int32_t *used = w->row_used;
     for (int32_t step = 0; step <= last; step++) {
         bool forward = step < s->stage_count;
         int32_t stage = stage_of(w, step);
-        int32_t rank = s->stage_rank[stage];
-        w->step_rank[step] = rank;
-        w->own[rank * w->own_count + used[rank]++] = step;
+        w->step_rank[step] = s->stage_rank[stage];
         w->held[step] = forward ? m->adds[stage] : -m->adds[stage];
         w->forth.duration[step] = forward ? m->f_ns[stage] : m->b_ns[stage];
         w->forth.lag[step] = forward ? m->recv_f_ns[stage] : m->recv_b_ns[stage];
@@ -306,7 +329,7 @@ static enum pp_status wave_init(struct wave *w, const struct pp_sched *s, struct
                        .item_count = (int32_t)items,
                        .row_size = (int32_t)(items / p)};
     w->numbers = calloc(5 * steps + 2 * items + p, sizeof *w->numbers);
-    w->indices = calloc(3 * steps + 2 * items + 3 * p, sizeof *w->indices);
+    w->indices = calloc(4 * steps + 2 * items + 4 * p, sizeof *w->indices);
     w->choice = calloc(p, sizeof *w->choice);
     if (w->numbers == NULL || w->indices == NULL || w->choice == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory to order %zu actions", items);
@@ -322,8 +345,10 @@ static enum pp_status wave_init(struct wave *w, const struct pp_sched *s, struct
     w->free_at = take_numbers(&numbers, p);
     int32_t *indices = w->indices;
     w->step_rank = take_indices(&indices, steps);
-    w->own = take_indices(&indices, steps);
     w->done = take_indices(&indices, steps);
+    w->open = take_indices(&indices, steps);
+    w->open_at = take_indices(&indices, steps);
+    w->open_count = take_indices(&indices, p);
     w->row = take_indices(&indices, items);
     w->best_row = take_indices(&indices, items);
     w->row_used = take_indices(&indices, p);

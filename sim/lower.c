@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+const char *pp_lower_mode_text(enum pp_lower_mode mode) {
+    static const char *const texts[] = {
+#define PP_LOWER_MODE_TEXT(name, text) text,
+        PP_LOWER_MODE_LIST(PP_LOWER_MODE_TEXT)
+#undef PP_LOWER_MODE_TEXT
+    };
+    return mode < PP_LOWER_MODE_COUNT ? texts[mode] : "?";
+}
+
 static void put(struct pp_lower *l, int32_t rank, enum pp_action_type type, int32_t stage,
                 int32_t microbatch) {
     l->actions[l->action_end[rank]++] = (struct pp_action){.stage = stage,
@@ -17,7 +26,7 @@ void pp_lower_put_item(struct pp_lower *l, int32_t rank, const struct pp_lower_i
         return;
     }
     int32_t cell = l->cell_count[rank]++;
-    for (int32_t i = 0; i < pp_lower_cell_size(l->s, item->index); i++) {
+    for (int32_t i = 0; i < pp_sched_cell_size(l->s, item->index); i++) {
         struct pp_action *a = &l->actions[l->action_end[rank]++];
         *a = l->s->actions[item->index + i];
         a->cell = cell;

@@ -28,10 +28,20 @@
 
 #include "sim/schedule.h"
 
+/* mode, name on the command line */
+#define PP_LOWER_MODE_LIST(X)                                                                      \
+    X(PP_LOWER_TORCH, "torch")                                                                     \
+    X(PP_LOWER_OURS, "ours")
+
 enum pp_lower_mode {
-    PP_LOWER_TORCH,
-    PP_LOWER_OURS,
+#define PP_LOWER_MODE_ENUM(name, text) name,
+    PP_LOWER_MODE_LIST(PP_LOWER_MODE_ENUM)
+#undef PP_LOWER_MODE_ENUM
+        PP_LOWER_MODE_COUNT
 };
+
+/** "torch", "ours". Never NULL. */
+const char *pp_lower_mode_text(enum pp_lower_mode mode);
 
 struct pp_lower_options {
     enum pp_lower_mode mode;
@@ -55,9 +65,11 @@ enum {
  * @param s          sealed and compute-only; not kept
  * @param lowered_p  a new schedule, sealed
  * @return PP_OK, PP_E_ARG (`s` is lowered already), PP_E_RANGE (an option below its least value,
- * too many actions), PP_E_NOMEM; PP_LOWER_TORCH also PP_E_DEADLOCK (the compute actions wait in a
- * cycle, which the message names). PP_LOWER_OURS lowers those, too, and keeps the cycle. Cost:
- * O(actions * min(max_active_stages, stages of a rank)).
+ *         too many actions), PP_E_NOMEM; PP_LOWER_TORCH also PP_E_DEADLOCK (the compute actions
+ * wait in a cycle; the message names a shortest one). PP_LOWER_OURS lowers those, too, and keeps
+ *         the cycle.
+ * Cost: O(actions * min(max_active_stages, stages of a rank)) in time, and the same of one rank in
+ * memory; a cycle O(ranks^2) more.
  */
 enum pp_status pp_sched_lower(const struct pp_sched *s, const struct pp_lower_options *options,
                               struct pp_sched **lowered_p, struct pp_err *err);

@@ -20,7 +20,7 @@ struct walk {
     struct near *near; /* [near_most] stages by next use */
     int32_t near_count, near_most;
     int32_t *notes; /* a stack; each: the stages wanted, how many, the action from which on */
-    int32_t note_count, note_capacity;
+    int64_t note_count, note_capacity;
     int32_t *wanted_by;    /* [stage_count] the last note that wants a stage; 0 before the first */
     int32_t note_number;   /* of the note that holds */
     bool *is_active;       /* [stage_count] */
@@ -62,7 +62,7 @@ static int32_t use(struct walk *w, const struct pp_action *a) {
 /* Notes that from action `at` on the first `count` are wanted. */
 static enum pp_status note(struct walk *w, int32_t at, int32_t count, struct pp_err *err) {
     if (w->note_count + count + 2 > w->note_capacity) {
-        int32_t capacity = 2 * w->note_capacity + count + 2;
+        int64_t capacity = 2 * w->note_capacity + count + 2;
         int32_t *notes = realloc(w->notes, (size_t)capacity * sizeof *notes);
         if (notes == NULL) {
             return pp_fail(err, PP_E_NOMEM, "out of memory for the stages of a rank");
@@ -83,7 +83,7 @@ static enum pp_status note_rank(struct walk *w, int32_t rank, struct pp_err *err
     int32_t behind = -1; /* first action of the cell behind */
     w->near_count = 0;
     for (int32_t at = s->rank_begin[rank + 1] - 1; at >= s->rank_begin[rank]; at--) {
-        if (!pp_lower_is_compute(&s->actions[at])) {
+        if (!pp_action_is_compute(&s->actions[at])) {
             continue;
         }
         int32_t count = wanted_count(w);
@@ -170,7 +170,7 @@ static enum pp_status follow_note(struct walk *w, struct pp_err *err) {
 static enum pp_status add_cell(struct walk *w, int32_t at, struct pp_err *err) {
     const struct pp_sched *s = w->l->s;
     PP_TRY(add(w->l, at, (enum pp_action_type)s->actions[at].type, err));
-    for (int32_t i = 0; i < pp_lower_cell_size(s, at); i++) {
+    for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
         const struct pp_action *a = &s->actions[at + i];
         if ((a->type == PP_W || a->type == PP_B) &&
             ++w->weight_count[a->stage] == s->microbatch_count) {
@@ -184,7 +184,7 @@ static enum pp_status add_rank(struct walk *w, int32_t rank, struct pp_err *err)
     const struct pp_sched *s = w->l->s;
     pp_stage_set_clear(&w->active);
     for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1];
-         at += pp_lower_cell_size(s, at)) {
+         at += pp_sched_cell_size(s, at)) {
         if (w->note_count > 0 && w->notes[w->note_count - 1] == at) {
             PP_TRY(follow_note(w, err));
         }

@@ -73,7 +73,7 @@ static void sort_by_due(struct channels *c) {
 
 /* The next cell of compute from action `at` on; `end` if there is none. */
 static int32_t compute_from(const struct pp_sched *s, int32_t at, int32_t end) {
-    while (at < end && !pp_lower_is_compute(&s->actions[at])) {
+    while (at < end && !pp_action_is_compute(&s->actions[at])) {
         at++;
     }
     return at;
@@ -88,7 +88,7 @@ static void put_rank(struct channels *c, int32_t rank, int32_t *received_p) {
     int32_t due = horizon; /* last cell within the horizon */
     for (int32_t i = 0; i <= l->options->look_ahead && horizon < end; i++) {
         due = horizon;
-        horizon = compute_from(s, horizon + pp_lower_cell_size(s, horizon), end);
+        horizon = compute_from(s, horizon + pp_sched_cell_size(s, horizon), end);
     }
     for (int32_t i = l->item_begin[rank]; i < l->item_begin[rank + 1]; i++) {
         const struct pp_lower_item *item = &l->items[i];
@@ -101,7 +101,7 @@ static void put_rank(struct channels *c, int32_t rank, int32_t *received_p) {
             pp_lower_put_recv(l, a, pp_lower_receiver(s, a));
         }
         pp_lower_put_item(l, rank, item);
-        for (int32_t at = item->index; at < item->index + pp_lower_cell_size(s, item->index);
+        for (int32_t at = item->index; at < item->index + pp_sched_cell_size(s, item->index);
              at++) {
             if (c->consumer[at] >= 0) {
                 pp_lower_put_send(l, &s->actions[at]);
@@ -109,7 +109,7 @@ static void put_rank(struct channels *c, int32_t rank, int32_t *received_p) {
         }
         if (horizon < end) {
             due = horizon;
-            horizon = compute_from(s, horizon + pp_lower_cell_size(s, horizon), end);
+            horizon = compute_from(s, horizon + pp_sched_cell_size(s, horizon), end);
         }
     }
 }

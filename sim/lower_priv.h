@@ -26,15 +26,6 @@ struct pp_lower {
     int32_t *cell_count;       /* [rank_count] */
 };
 
-static inline bool pp_lower_is_compute(const struct pp_action *a) {
-    return a->type <= PP_B;
-}
-
-/** Actions of the cell that begins with action `at`. */
-static inline int32_t pp_lower_cell_size(const struct pp_sched *s, int32_t at) {
-    return s->actions[at].pair == 1 ? 2 : 1;
-}
-
 /** Stage on another rank that needs the output of `a`; -1 if there is none. */
 static inline int32_t pp_lower_receiver(const struct pp_sched *s, const struct pp_action *a) {
     int32_t stage = -1;

@@ -7,10 +7,11 @@
  */
 #include "sim/lower_priv.h"
 
-#include <stdio.h>
+#include "sim/check.h"
+
 #include <stdlib.h>
 
-enum { MAX_NAMED = 6, WORD_BITS = 64 };
+enum { WORD_BITS = 64 };
 
 struct passes {
     struct pp_lower *l;
@@ -29,7 +30,7 @@ static void set_bit(uint64_t *bits, int32_t rank) {
 /* An input of the cell that begins with action `at` that is not there yet, or -1. */
 static int32_t lacking(const struct passes *p, int32_t at) {
     const struct pp_sched *s = p->l->s;
-    for (int32_t i = 0; i < pp_lower_cell_size(s, at); i++) {
+    for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
         int32_t producer = s->producer[at + i];
         if (producer >= 0 &&
             producer >= p->next_action[pp_sched_producer_rank(s, &s->actions[at + i])]) {
@@ -68,7 +69,7 @@ static void look_at(struct passes *p, int32_t rank) {
     }
     pp_lower_put_item(l, rank, item);
     if (item->type <= PP_B) {
-        int32_t end = item->index + pp_lower_cell_size(l->s, item->index);
+        int32_t end = item->index + pp_sched_cell_size(l->s, item->index);
         p->next_action[rank] = end;
         for (int32_t at = item->index; at < end; at++) {
             pass_on(p, rank, at);
@@ -96,38 +97,15 @@ static bool pass(struct passes *p) {
     return any;
 }
 
-/* The part of a stuck rank's next cell that waits. */
-static int32_t waiting_part(const struct passes *p, int32_t rank) {
-    int32_t at = p->l->items[p->next_item[rank]].index;
-    return p->l->s->producer[at] == p->wait_for[rank] ? at : at + 1;
-}
-
-/* Names the cycle that the waits of the stuck ranks lead into. */
-static enum pp_status deadlock(const struct passes *p, int32_t rank, struct pp_err *err) {
-    const struct pp_sched *s = p->l->s;
-    for (int32_t i = 0; i < s->rank_count; i++) { /* into the cycle, wherever it begins */
-        rank = s->stage_rank[s->actions[p->wait_for[rank]].stage];
+/* Names the shortest cycle of waits. */
+static enum pp_status deadlock(struct passes *p, struct pp_err *err) {
+    const struct pp_lower *l = p->l;
+    for (int32_t rank = 0; rank < l->s->rank_count; rank++) {
+        int32_t item = p->next_item[rank]; /* of a stuck rank a cell that lacks an input */
+        p->next_action[rank] =
+            item < l->item_begin[rank + 1] ? l->items[item].index : l->s->rank_begin[rank + 1];
     }
-    char text[512] = "";
-    size_t size = 0;
-    int32_t at = rank;
-    int32_t named = 0;
-    do {
-        int32_t wait_for = p->wait_for[at];
-        int32_t other = s->stage_rank[s->actions[wait_for].stage];
-        char own[PP_ACTION_TEXT_BYTES];
-        char theirs[PP_ACTION_TEXT_BYTES];
-        pp_action_text(&s->actions[waiting_part(p, at)], own);
-        pp_action_text(&s->actions[wait_for], theirs);
-        int n = snprintf(text + size, sizeof text - size, "%s%s of rank %d waits for %s of rank %d",
-                         named == 0 ? "" : ", ", own, at, theirs, other);
-        PP_ASSERT(n > 0 && size + (size_t)n < sizeof text);
-        size += (size_t)n;
-        at = other;
-        named++;
-    } while (at != rank && named < MAX_NAMED);
-    return pp_fail(err, PP_E_DEADLOCK, "the order cannot run: %s%s", text,
-                   at == rank ? "" : ", and so on");
+    return pp_check_order_cycle(l->s, p->next_action, NULL, err);
 }
 
 static enum pp_status run(struct passes *p, struct pp_err *err) {
@@ -142,7 +120,7 @@ static enum pp_status run(struct passes *p, struct pp_err *err) {
     }
     for (int32_t rank = 0; rank < l->s->rank_count; rank++) {
         if (p->next_item[rank] < l->item_begin[rank + 1]) {
-            return deadlock(p, rank, err);
+            return deadlock(p, err);
         }
     }
     return PP_OK;

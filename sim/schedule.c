@@ -1,7 +1,6 @@
 #include "sim/schedule.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { FIRST_CAPACITY = 256 };
 
@@ -28,37 +27,30 @@ static enum pp_status check_counts(int32_t rank_count, int32_t stage_count,
     return PP_OK;
 }
 
-static enum pp_status check_placement(int32_t rank_count, int32_t stage_count,
-                                      const int32_t *stage_rank, struct pp_err *err) {
-    bool *holds = calloc((size_t)rank_count, sizeof *holds);
-    if (holds == NULL) {
-        return pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", rank_count);
-    }
-    enum pp_status status = PP_OK;
-    for (int32_t stage = 0; stage < stage_count && status == PP_OK; stage++) {
+/* Takes the placement over; every rank must hold a stage. */
+static enum pp_status place(struct pp_sched *s, const int32_t *stage_rank, struct pp_err *err) {
+    for (int32_t stage = 0; stage < s->stage_count; stage++) {
         int32_t rank = stage_rank[stage];
-        if (rank < 0 || rank >= rank_count) {
-            status = pp_fail(err, PP_E_PLACEMENT, "stage %d is on rank %d, need 0 to %d", stage,
-                             rank, rank_count - 1);
-        } else {
-            holds[rank] = true;
+        if (rank < 0 || rank >= s->rank_count) {
+            return pp_fail(err, PP_E_PLACEMENT, "stage %d is on rank %d, need 0 to %d", stage, rank,
+                           s->rank_count - 1);
+        }
+        s->stage_rank[stage] = rank;
+        s->rank_stages[rank]++;
+    }
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        if (s->rank_stages[rank] == 0) {
+            return pp_fail(err, PP_E_PLACEMENT, "rank %d holds none of the %d stages", rank,
+                           s->stage_count);
         }
     }
-    for (int32_t rank = 0; rank < rank_count && status == PP_OK; rank++) {
-        if (!holds[rank]) {
-            status = pp_fail(err, PP_E_PLACEMENT, "rank %d holds none of the %d stages", rank,
-                             stage_count);
-        }
-    }
-    free(holds);
-    return status;
+    return PP_OK;
 }
 
 enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t microbatch_count,
                                const int32_t *stage_rank, struct pp_sched **sched_p,
                                struct pp_err *err) {
     PP_TRY(check_counts(rank_count, stage_count, microbatch_count, err));
-    PP_TRY(check_placement(rank_count, stage_count, stage_rank, err));
     struct pp_sched *s = calloc(1, sizeof *s);
     if (s == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for a schedule");
@@ -69,14 +61,21 @@ enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t 
     s->part_count = stage_count;
     s->slice_count = 1;
     s->stage_rank = malloc((size_t)stage_count * sizeof *s->stage_rank);
+    s->rank_stages = calloc((size_t)rank_count, sizeof *s->rank_stages);
     s->rank_begin = calloc((size_t)rank_count + 1, sizeof *s->rank_begin);
     s->cell_count = calloc((size_t)rank_count, sizeof *s->cell_count);
-    if (s->stage_rank == NULL || s->rank_begin == NULL || s->cell_count == NULL) {
-        pp_sched_destroy(s);
-        return pp_fail(err, PP_E_NOMEM, "out of memory for a schedule of %d ranks, %d stages",
-                       rank_count, stage_count);
+    enum pp_status status;
+    if (s->stage_rank == NULL || s->rank_stages == NULL || s->rank_begin == NULL ||
+        s->cell_count == NULL) {
+        status = pp_fail(err, PP_E_NOMEM, "out of memory for a schedule of %d ranks, %d stages",
+                         rank_count, stage_count);
+    } else {
+        status = place(s, stage_rank, err);
     }
-    memcpy(s->stage_rank, stage_rank, (size_t)stage_count * sizeof *stage_rank);
+    if (status != PP_OK) {
+        pp_sched_destroy(s);
+        return status;
+    }
     *sched_p = s;
     return PP_OK;
 }
@@ -84,6 +83,7 @@ enum pp_status pp_sched_create(int32_t rank_count, int32_t stage_count, int32_t 
 void pp_sched_destroy(struct pp_sched *s) {
     if (s != NULL) {
         free(s->stage_rank);
+        free(s->rank_stages);
         free(s->rank_begin);
         free(s->cell_count);
         free(s->actions);
@@ -248,16 +248,8 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
     return PP_OK;
 }
 
-int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank) {
-    int32_t n = 0;
-    for (int32_t stage = 0; stage < s->stage_count; stage++) {
-        n += s->stage_rank[stage] == rank;
-    }
-    return n;
-}
-
 int32_t pp_sched_shares_of(const struct pp_sched *s, int32_t rank) {
-    return pp_sched_stages_of(s, rank) * s->part_count / s->stage_count;
+    return (int32_t)((int64_t)pp_sched_stages_of(s, rank) * s->part_count / s->stage_count);
 }
 
 int32_t pp_sched_producer_rank(const struct pp_sched *s, const struct pp_action *a) {

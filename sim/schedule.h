@@ -61,6 +61,8 @@ enum pp_action_type {
         PP_ACTION_TYPE_COUNT
 };
 
+enum { PP_TRANSFER_TYPE_COUNT = PP_RECV_B - PP_SEND_F + 1 };
+
 /** One action. 16 bytes: a rank's list is read front to back in the evaluation's hot loop. */
 struct pp_action {
     int32_t stage;
@@ -80,6 +82,7 @@ struct pp_sched {
                             microbatch numbers count units: microbatch * slice_count + slice */
     int32_t action_count;
     int32_t *stage_rank;       /* [stage_count] rank that holds a stage */
+    int32_t *rank_stages;      /* [rank_count] how many stages a rank holds, at least 1 */
     int32_t *rank_begin;       /* [rank_count + 1] first action of a rank (after sealing) */
     int32_t *cell_count;       /* [rank_count] cells of the CSV row, idle ones included */
     struct pp_action *actions; /* [action_count] grouped by rank, in order (after sealing) */
@@ -157,7 +160,9 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
 enum pp_status pp_sched_seal(struct pp_sched *s, struct pp_err *err);
 
 /** Stages that `rank` holds. */
-int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank);
+static inline int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank) {
+    return s->rank_stages[rank];
+}
 
 /** Whether the type is about one microbatch: all but UNSHARD, RESHARD and REDUCE_GRAD. */
 static inline bool pp_action_has_microbatch(enum pp_action_type type) {
@@ -175,9 +180,19 @@ const char *pp_action_text(const struct pp_action *a, char out[PP_ACTION_TEXT_BY
 /** The same for writers of many: no zero at the end. @return bytes written to `out` */
 size_t pp_action_put(const struct pp_action *a, char out[PP_ACTION_TEXT_BYTES]);
 
+/** F, I, W or B? */
+static inline bool pp_action_is_compute(const struct pp_action *a) {
+    return a->type <= PP_B;
+}
+
 /** OFFLOAD or RELOAD? */
 static inline bool pp_action_is_offload(const struct pp_action *a) {
     return a->type >= PP_OFFLOAD;
+}
+
+/** Actions that one cell holds: 2 at the first part of a pair, else 1. */
+static inline int32_t pp_sched_cell_size(const struct pp_sched *s, int32_t action) {
+    return s->actions[action].pair == 1 ? 2 : 1;
 }
 
 /** Stage before or after `stage` in its pipeline; -1 if it is the first or last. */

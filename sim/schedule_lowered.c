@@ -6,11 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TRANSFER_TYPES = PP_RECV_B - PP_SEND_F + 1 };
-
 /* The transfers of one (stage, microbatch) by type, as index + 1; 0 = none seen yet. */
 struct transfers {
-    int32_t of[TRANSFER_TYPES];
+    int32_t of[PP_TRANSFER_TYPE_COUNT];
 };
 
 /* What a stage has done so far. */

@@ -86,20 +86,17 @@ static int32_t read_number(const char **at_p, const char *end, int32_t limit) {
     return any ? (int32_t)n : -1;
 }
 
-/* Reads an action's type: the longest name that fits. @return PP_ACTION_TYPE_COUNT if none */
+/* Reads an action's type; no name begins with another. @return PP_ACTION_TYPE_COUNT if none fits */
 static enum pp_action_type read_type(const char **at_p, const char *end) {
-    enum pp_action_type best = PP_ACTION_TYPE_COUNT;
-    size_t best_size = 0;
     for (enum pp_action_type type = PP_F; type < PP_ACTION_TYPE_COUNT; type++) {
         const char *text = pp_action_type_text(type);
         size_t size = strlen(text);
-        if (size > best_size && size <= (size_t)(end - *at_p) && memcmp(*at_p, text, size) == 0) {
-            best = type;
-            best_size = size;
+        if (size <= (size_t)(end - *at_p) && memcmp(*at_p, text, size) == 0) {
+            *at_p += size;
+            return type;
         }
     }
-    *at_p += best_size;
-    return best;
+    return PP_ACTION_TYPE_COUNT;
 }
 
 static bool is_blank(char c) {

@@ -10,6 +10,7 @@ void pp_verdict_deinit(struct pp_verdict *v) {
     pp_sched_destroy(v->lowered);
     pp_findings_deinit(&v->findings);
     pp_deadlock_deinit(&v->deadlock);
+    *v = (struct pp_verdict){0}; /* the caller may do so again after a failure */
 }
 
 bool pp_verdict_is_valid(const struct pp_verdict *v) {

@@ -78,21 +78,24 @@ static enum pp_status read_comms(const char *word, int32_t *buffer_count_p, stru
 static enum pp_status read_words(const struct flags *flags, struct pp_check_asked *asked,
                                  struct pp_err *err) {
     static const char *const formats[] = {"csv", "csv-comms"};
-    static const char *const lowerings[] = {"torch", "ours"};
     const char *channels[PP_CHANNELS_COUNT];
+    const char *lowerings[PP_LOWER_MODE_COUNT];
     for (enum pp_channels i = 0; i < PP_CHANNELS_COUNT; i++) {
         channels[i] = pp_channels_text(i);
+    }
+    for (enum pp_lower_mode i = 0; i < PP_LOWER_MODE_COUNT; i++) {
+        lowerings[i] = pp_lower_mode_text(i);
     }
     int32_t format;
     int32_t channel;
     int32_t lowering;
     PP_TRY(choose("--format", flags->format, formats, 2, &format, err));
     PP_TRY(choose("--channels", flags->channels, channels, PP_CHANNELS_COUNT, &channel, err));
-    PP_TRY(choose("--lowering", flags->lowering, lowerings, 2, &lowering, err));
+    PP_TRY(choose("--lowering", flags->lowering, lowerings, PP_LOWER_MODE_COUNT, &lowering, err));
     PP_TRY(read_comms(flags->comms, &asked->comms.buffer_count, err));
     asked->expect.is_lowered = format == 1;
     asked->comms.channels = (enum pp_channels)channel;
-    asked->lowering = lowering == 0 ? PP_LOWER_TORCH : PP_LOWER_OURS;
+    asked->lowering = (enum pp_lower_mode)lowering;
     return PP_OK;
 }
 
@@ -254,7 +257,7 @@ static json_t *repair_json(const struct check *c) {
     json_object_set_new(row, "lowering", /* of a lowered file: where its receives stand now */
                         c->repair.text.size == 0 || !c->asked.expect.is_lowered
                             ? json_null()
-                            : json_string(c->repair.lowering == PP_LOWER_TORCH ? "torch" : "ours"));
+                            : json_string(pp_lower_mode_text(c->repair.lowering)));
     json_object_set_new(row, "reason",
                         c->repair.reason[0] == '\0' ? json_null() : pp_json_text(c->repair.reason));
     return row;

@@ -182,23 +182,27 @@ static enum pp_status check_order(const struct pp_stored_plan *stored, bool forc
     return PP_E_CSV;
 }
 
-static enum pp_status export(struct pp_cli *cli, const struct flags *flags,
-                             const struct format *format, struct pp_err *err) {
-    struct pp_store *store = NULL; struct pp_stored_plan stored = {0};
-    struct pp_sched_warnings warnings = {0}; struct pp_text text = {0};
+static enum pp_status export_plan(struct pp_cli *cli, const struct flags *flags,
+                                  const struct format *format, struct pp_err *err) {
+    struct pp_store *store = NULL;
+    struct pp_stored_plan stored = {0};
+    struct pp_sched_warnings warnings = {0};
+    struct pp_text text = {0};
     PP_TRY(pp_store_open_read(flags->db, &store, err));
     enum pp_status status = pp_stored_plan_load(store, flags->plan_id, &stored, err);
-    if (status == PP_OK){status = check_order(&stored, flags->force, &warnings, err);}
-if (status == PP_OK) {
-    status = format->make(store, &stored, &text, err);
-}
-if (status == PP_OK) {
-    status = answer(cli, stored.plan.id, format->name, &warnings, &text, err);
-}
-pp_text_free(&text);
-pp_stored_plan_deinit(&stored);
-pp_store_close(store);
-return status;
+    if (status == PP_OK) {
+        status = check_order(&stored, flags->force, &warnings, err);
+    }
+    if (status == PP_OK) {
+        status = format->make(store, &stored, &text, err);
+    }
+    if (status == PP_OK) {
+        status = answer(cli, stored.plan.id, format->name, &warnings, &text, err);
+    }
+    pp_text_free(&text);
+    pp_stored_plan_deinit(&stored);
+    pp_store_close(store);
+    return status;
 }
 
 enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
@@ -238,5 +242,5 @@ enum pp_status pp_cmd_export(struct pp_cli *cli, int argc, char **argv, struct p
         pp_hint(err, "trace comes with a later version");
         return PP_E_USAGE;
     }
-    return export(cli, &flags, format, err);
+    return export_plan(cli, &flags, format, err);
 }

@@ -32,8 +32,6 @@ struct order {
     struct pp_sched_warnings warnings; /* of a file; what we generate is ours to answer for */
 };
 
-static const char *const mode_names[] = {[PP_LOWER_TORCH] = "torch", [PP_LOWER_OURS] = "ours"};
-
 /* ---- --list ---- */
 
 static void stages_text(const struct pp_schedule_info *info, char *out, size_t size) {
@@ -148,7 +146,8 @@ static enum pp_status write_json(struct pp_cli *cli, const struct order *o, cons
                         o->info == NULL ? json_null() : json_string(o->info->name));
     json_object_set_new(document, "schedule_id", json_string(id));
     json_object_set_new(document, "lowering",
-                        o->lowered == NULL ? json_null() : json_string(mode_names[o->mode]));
+                        o->lowered == NULL ? json_null()
+                                           : json_string(pp_lower_mode_text(o->mode)));
     json_object_set_new(document, "ranks", json_integer(s->rank_count));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
     json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));

@@ -49,9 +49,11 @@ static int32_t slow_producer(const struct pp_sched *s, int32_t at) {
     const struct pp_action *a = &s->actions[at];
     for (int32_t i = 0; i < s->action_count; i++) {
         const struct pp_action *p = &s->actions[i];
-        bool forward = a->type == PP_F && p->type == PP_F && p->stage == pp_sched_stage_before(s, a->stage);
+        bool forward =
+            a->type == PP_F && p->type == PP_F && p->stage == pp_sched_stage_before(s, a->stage);
         bool backward = (a->type == PP_B || a->type == PP_I) &&
-                        (p->type == PP_B || p->type == PP_I) && p->stage == pp_sched_stage_after(s, a->stage);
+                        (p->type == PP_B || p->type == PP_I) &&
+                        p->stage == pp_sched_stage_after(s, a->stage);
         if (p->microbatch == a->microbatch && (forward || backward)) {
             return i;
         }

@@ -8,7 +8,7 @@ static bool is_zbv(const struct sail_row *row, struct sail_schedule *ours) {
 }
 
 Test(gen_vzb, no_row_of_the_authors_search_is_shorter) {
-    struct sail_tally tally = {.of = is_zbv, .most_actions = 1024};
+    struct sail_tally tally = {.of = is_zbv, .most_actions = 512};
     sail_compare_all("VZB", &tally);
 }
 
@@ -34,7 +34,7 @@ Test(gen_vzb, published_bubbles_to_four_digits_or_better) {
     int better = 0;
     for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
         const struct published *t = &published[i];
-        if (t->p * t->m > 2048) {
+        if (t->p * t->m > 2048 / (CASE_STEP > 1 ? 2 : 1)) {
             continue; /* as long as all others together */
         }
         struct sail_row row = {.scheduler = "published",
@@ -133,7 +133,7 @@ static void check_drawn(const struct drawn *d) {
 Test(gen_vzb, any_costs_and_limits_give_an_order_that_runs_and_fits) {
     static struct drawn d;
     uint64_t seed = 1;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 200 / CASE_STEP; i++) {
         draw(&d, &seed);
         check_drawn(&d);
     }
@@ -167,83 +167,4 @@ Test(gen_vzb, a_limit_below_one_microbatch_is_refused) {
     cr_expect_eq(pp_schedule_generate(find_schedule("VZB"), &d.config, &s, &err), PP_E_LIMIT);
     cr_expect_not_null(strstr(err.message, "memory limit of rank"));
     cr_expect_null(s);
-}
-
-/* The authors' own orders, timed by us. Columns: rank,idx,op,mb,stage,seq,chunk,start,end. */
-struct order_file {
-    const char *name;
-    int32_t p, m;
-    int64_t f_ns, i_ns, w_ns, p2p_ns; /* of a stage */
-};
-
-static void compare_order(const struct order_file *f, const char *text) {
-    int32_t stage_rank[64];
-    for (int32_t rank = 0; rank < f->p; rank++) {
-        stage_rank[rank] = stage_rank[2 * f->p - 1 - rank] = rank;
-    }
-    static double ends[3][64][64];
-    int64_t cost[3][64], p2p[64];
-    for (int32_t stage = 0; stage < 2 * f->p; stage++) {
-        cost[0][stage] = f->f_ns;
-        cost[1][stage] = f->i_ns;
-        cost[2][stage] = f->w_ns;
-        p2p[stage] = f->p2p_ns;
-    }
-    struct pp_sched *s = NULL;
-    struct pp_eval *eval = NULL;
-    struct pp_trace trace;
-    cr_assert_eq(pp_sched_create(f->p, 2 * f->p, f->m, stage_rank, &s, NULL), PP_OK);
-    for (const char *line = strchr(text, '\n'); line != NULL && line[1] != '\0';
-         line = strchr(line + 1, '\n')) {
-        int rank, at, mb, stage, seq, chunk;
-        char op;
-        double start, end;
-        cr_assert_eq(sscanf(line + 1, "%d,%d,%c,%d,%d,%d,%d,%lf,%lf", &rank, &at, &op, &mb, &stage,
-                            &seq, &chunk, &start, &end),
-                     9);
-        enum pp_action_type type = op == 'F' ? PP_F : op == 'B' ? PP_I : PP_W;
-        cr_assert_eq(pp_sched_add(s, rank, type, stage, mb, NULL), PP_OK);
-        ends[type][stage][mb] = end;
-    }
-    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
-    cr_assert_eq(pp_eval_create(s, &eval, NULL, NULL), PP_OK);
-    cr_assert_eq(pp_trace_init(&trace, s, NULL), PP_OK);
-    struct pp_costs costs = {.f_ns = cost[0],
-                             .i_ns = cost[1],
-                             .w_ns = cost[2],
-                             .b_ns = cost[2],
-                             .recv_f_ns = p2p,
-                             .recv_b_ns = p2p};
-    cr_assert_eq(pp_eval_run(eval, &costs, &trace, NULL), PP_OK);
-    for (int32_t i = 0; i < s->action_count; i++) {
-        const struct pp_action *a = &s->actions[i];
-        cr_expect_float_eq(2 * ends[a->type][a->stage][a->microbatch], (double)trace.end_ns[i], .5,
-                           "%s: action %d", f->name, i);
-    }
-    pp_trace_deinit(&trace);
-    pp_eval_destroy(eval);
-    pp_sched_destroy(s);
-}
-
-Test(gen_vzb, the_authors_orders_take_the_times_they_state) {
-    static const struct order_file files[] = {
-        /* times doubled, as a stage takes half of a rank's */
-        {"zbv_p3_m6_prof", 3, 6, 18522, 18086, 9337, 1202},
-        {"zbv_p4_m4_prof", 4, 4, 18522, 18086, 9337, 1202},
-        {"zbv_p8_m16_prof", 8, 16, 18522, 18086, 9337, 1202},
-        {"zbv_p4_m4_unit", 4, 4, 1000, 1000, 1000, 0},
-        {"zbv_p4_m8_unit", 4, 8, 1000, 1000, 1000, 0},
-    };
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[512];
-        snprintf(path, sizeof path, PP_SHARED_DIR "/golden/schedules/orders/%s.csv", files[i].name);
-        if (!has_shared(path)) {
-            cr_skip_test("../shared is not there");
-        }
-        char *text = NULL;
-        size_t size = 0;
-        cr_assert_eq(pp_read_file(path, 1 << 24, &text, &size, NULL), PP_OK);
-        compare_order(&files[i], text);
-        free(text);
-    }
 }

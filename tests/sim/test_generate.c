@@ -191,7 +191,8 @@ Test(generate, refusals_name_the_nearest_counts_that_work) {
 Test(generate, any_counts_give_a_running_schedule_or_a_reason) {
     uint64_t seed = 17;
     for (int i = 0; i < 1500; i++) {
-        const struct pp_schedule_info *info = pp_schedule_at(random_below(&seed, pp_schedule_count()));
+        const struct pp_schedule_info *info =
+            pp_schedule_at(random_below(&seed, pp_schedule_count()));
         struct pp_gen_config c = {.rank_count = 1 + random_below(&seed, 9),
                                   .stages_per_rank = 1 + random_below(&seed, 5),
                                   .microbatch_count = 1 + random_below(&seed, 40)};

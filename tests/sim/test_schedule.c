@@ -103,6 +103,22 @@ Test(schedule, an_unfinished_schedule_says_what_is_missing_and_can_be_finished) 
     pp_sched_destroy(s);
 }
 
+/* Adds to rank 0 actions of stage 0, a letter and a digit each, such as "F0O0R0B0". */
+static void add_row(struct pp_sched *s, const char *row) {
+    static const struct {
+        char letter;
+        enum pp_action_type type;
+    } types[] = {{'F', PP_F}, {'B', PP_B},       {'I', PP_I},
+                 {'W', PP_W}, {'O', PP_OFFLOAD}, {'R', PP_RELOAD}};
+    for (; *row != '\0'; row += 2) {
+        for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+            if (*row == types[i].letter) {
+                cr_assert_eq(pp_sched_add(s, 0, types[i].type, 0, row[1] - '0', NULL), PP_OK);
+            }
+        }
+    }
+}
+
 Test(schedule, texts_are_pytorchs) {
     char text[PP_ACTION_TEXT_BYTES];
     struct pp_action a = {.stage = 2, .microbatch = 0, .type = PP_F};
@@ -114,6 +130,43 @@ Test(schedule, texts_are_pytorchs) {
     a = (struct pp_action){.stage = 65535, .microbatch = 1000000, .type = PP_SEND_B};
     cr_expect_str_eq(pp_action_text(&a, text), "65535SEND_B1000000");
     cr_expect_str_eq(pp_action_type_text(PP_I), "I");
+    for (int at = 0; at < PP_ACTION_TYPE_COUNT * PP_ACTION_TYPE_COUNT; at++) {
+        const char *name = pp_action_type_text(at / PP_ACTION_TYPE_COUNT);
+        const char *other = pp_action_type_text(at % PP_ACTION_TYPE_COUNT);
+        cr_expect(name == other || strncmp(name, other, strlen(name)) != 0, "%s, %s", name, other);
+    }
+}
+
+/* One stage; units are microbatch * slices + slice. */
+Test(schedule, slices_run_in_order_and_back_in_reverse) {
+    static const struct {
+        int32_t slices;
+        const char *row, *message; /* NULL: fine */
+    } cases[] = {
+        {2, "F0F1B1B0F2F3B3B2", NULL},
+        {2, "F2F0F3F1I1I3W3W1I0I2W0W2", NULL}, /* two microbatches in any order */
+        {2, "F1F0B1B0F2F3B3B2",
+         "row 1, column 1: 0F1 comes before the forward of the slice before it"},
+        {2, "F0F1B0B1F2F3B3B2",
+         "row 1, column 3: 0B0 comes before the backward of the slice after it"},
+        {2, "F0F1B1B0F2F3I2I3W2W3",
+         "row 1, column 7: 0I2 comes before the backward of the slice after it"},
+        {4, "F0F2F1F3B3B2B1B0",
+         "row 1, column 2: 0F2 comes before the forward of the slice before it"},
+        {4, "F0F1F2F3B3B1B2B0",
+         "row 1, column 6: 0B1 comes before the backward of the slice after it"},
+        {1, "F3F0F2F1B0B1B2B3", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pp_sched *s = create(1, 1, 4);
+        struct pp_err err = {0};
+        cr_assert_eq(pp_sched_set_slices(s, cases[i].slices, NULL), PP_OK);
+        add_row(s, cases[i].row);
+        cr_expect_eq(pp_sched_seal(s, &err), cases[i].message == NULL ? PP_OK : PP_E_CSV);
+        cr_expect_str_eq(err.message, cases[i].message == NULL ? "" : cases[i].message, "%s",
+                         cases[i].row);
+        pp_sched_destroy(s);
+    }
 }
 
 Test(schedule, equal_content_gives_equal_ids_and_other_content_another) {
@@ -129,22 +182,22 @@ Test(schedule, equal_content_gives_equal_ids_and_other_content_another) {
     cr_assert_str_neq(id[0], id[2]);
 }
 
+Test(schedule, a_rank_may_hold_all_stages_there_can_be) {
+    static int32_t stage_rank[PP_SCHED_MAX_STAGES]; /* zeros */
+    struct pp_sched *s = NULL;
+    cr_assert_eq(pp_sched_create(1, PP_SCHED_MAX_STAGES, 1, stage_rank, &s, NULL), PP_OK);
+    cr_expect_eq(pp_sched_stages_of(s, 0), PP_SCHED_MAX_STAGES);
+    cr_expect_eq(pp_sched_shares_of(s, 0), PP_SCHED_MAX_STAGES);
+    cr_assert_eq(pp_sched_set_bidirectional(s, NULL), PP_OK);
+    cr_expect_eq(pp_sched_shares_of(s, 0), PP_SCHED_MAX_STAGES / 2);
+    pp_sched_destroy(s);
+}
+
 /* --- transfers to the host ---------------------------------------------------------------------*/
 
 static struct pp_sched *of_rows(const char *row) {
-    static const struct {
-        const char *text;
-        enum pp_action_type type;
-    } types[] = {{"F", PP_F}, {"B", PP_B},       {"I", PP_I},
-                 {"W", PP_W}, {"O", PP_OFFLOAD}, {"R", PP_RELOAD}};
     struct pp_sched *s = create(1, 1, 1 + (strchr(row, '1') != NULL));
-    for (; *row != '\0'; row += 2) {
-        for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-            if (*row == types[i].text[0]) {
-                cr_assert_eq(pp_sched_add(s, 0, types[i].type, 0, row[1] - '0', NULL), PP_OK);
-            }
-        }
-    }
+    add_row(s, row);
     return s;
 }
 

@@ -230,6 +230,37 @@ Test(schedule_csv, lowered_files_come_back_byte_for_byte) {
     }
 }
 
+/* What one fault brings along is not told again: every action of a stage that is elsewhere, what
+ * its rank then lacks, the rest of a row too many and the rows after it. */
+Test(schedule_csv, faults_are_noted_once) {
+    static const struct {
+        const char *text;
+        int32_t count;
+        const char *actions[3];
+    } cases[] = {
+        {"0F0,0B0,0F1,0B1\n1F0,1B0,1F1,1B1\n", 0, {NULL}},
+        {"1F0,1B0,1F1,1B1\n0F0,0B0,0F1,0B1\n", 2, {"1F0", "0F0"}},
+        {"0F0,0B0,1F0,1B0,0F1,0B1\n1F0,1B0,0F0,1F1,1B1\n", 2, {"1F0", "0F0"}},
+        {"0F0,0B0,0F1,0B1\n1F0,1B0,1F1,1B1\n0F0,1F0\n\n1F0\n", 1, {"0F0"}},
+    };
+    static const int32_t straight[] = {0, 1};
+    struct pp_csv_expect expect = {
+        .rank_count = 2, .stage_count = 2, .microbatch_count = 2, .stage_rank = straight};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pp_findings f = {0};
+        struct pp_sched *s = NULL;
+        struct pp_err err = {0};
+        pp_sched_csv_parse_all("f", cases[i].text, strlen(cases[i].text), &expect, &f, &s, &err);
+        cr_expect_eq(f.count, cases[i].count, "%zu: %d", i, f.count);
+        for (int32_t k = 0; k < f.count; k++) {
+            cr_expect(k < cases[i].count && strcmp(f.items[k].action, cases[i].actions[k]) == 0,
+                      "%zu: %s: %s", i, f.items[k].action, f.items[k].err.message);
+        }
+        pp_findings_deinit(&f);
+        pp_sched_destroy(s);
+    }
+}
+
 Test(schedule_csv, a_zero_byte_is_refused) {
     const char text[] = "0F0,0\0F1,0B0,0B1\r\n";
     struct pp_sched *s = NULL;
@@ -279,6 +310,7 @@ static void expect_read_back(const struct pp_sched *s) {
         cr_assert_eq(memcmp(s->producer, again->producer, count * sizeof *s->producer), 0);
     }
     cr_assert(s->action_count == again->action_count || !s->lowered);
+    cr_assert(s->part_count == again->part_count && s->slice_count == again->slice_count);
     pp_text_free(&twice);
     pp_text_free(&csv);
     pp_sched_destroy(again);

@@ -118,6 +118,29 @@ Test(schedule_lowered, broken_ones_are_refused_with_row_column_and_reason) {
     }
 }
 
+/* Not after the first of the microbatches only, and a W counts as well as a B. */
+Test(schedule_lowered, gradients_are_reduced_after_the_last_microbatch) {
+    static const struct {
+        const char *row;
+        enum pp_status status;
+    } cases[] = {
+        {"0F0 0F1 0B0 0B1 0REDUCE_GRAD", PP_OK},
+        {"0F0 0F1 0I0 0B1 0W0 0REDUCE_GRAD", PP_OK},
+        {"0F0 0F1 0B0 0REDUCE_GRAD 0B1", PP_E_CSV},
+        {"0F0 0F1 0I0 0B1 0REDUCE_GRAD 0W0", PP_E_CSV},
+    };
+    static const int32_t one[] = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pp_sched *s = NULL;
+        struct pp_err err = {0};
+        cr_assert_eq(pp_sched_create(1, 1, 2, one, &s, NULL), PP_OK);
+        pp_sched_set_lowered(s);
+        cr_assert_eq(add_row(s, 0, cases[i].row, &err), PP_OK, "%s", err.message);
+        cr_expect_eq(pp_sched_seal(s, &err), cases[i].status, "%s: %s", cases[i].row, err.message);
+        pp_sched_destroy(s);
+    }
+}
+
 Test(schedule_lowered, neighbours_on_one_rank_use_no_transfer) {
     static const int32_t one[] = {0, 0};
     struct pp_err err = {0};

@@ -58,6 +58,31 @@ Test(schedule_warn, finds_what_is_wrong_and_nothing_else) {
     }
 }
 
+/* Stages 0 and 1 are the model from one end, 2 and 3 its copy from the other. */
+Test(schedule_warn, the_last_stage_of_either_pipeline_counts) {
+    static const struct {
+        const char *text, *word; /* NULL: no warning */
+    } cases[] = {
+        {"0F0,0F1,3F0,3F1,3B0,3B1,0B0,0B1\n2F0,2F1,1F0,1F1,1B0,1B1,2B0,2B1\n", NULL},
+        {"0F0,0F1,3F0,3F1,3B0,3B1,0B0,0B1\n2F0,2F1,1F1,1F0,1B0,1B1,2B0,2B1\n", "1F0 runs after"},
+        {"0F0,0F1,3F1,3F0,3B0,3B1,0B0,0B1\n2F0,2F1,1F0,1F1,1B0,1B1,2B0,2B1\n", "3F0 runs after"},
+    };
+    struct pp_csv_expect expect = {.is_bidirectional = true};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pp_sched *s = NULL;
+        struct pp_err err = {0};
+        struct pp_sched_warnings w;
+        cr_assert_eq(
+            pp_sched_csv_parse("w", cases[i].text, strlen(cases[i].text), &expect, &s, &err), PP_OK,
+            "%s", err.message);
+        cr_assert_eq(pp_sched_warn(s, NULL, &w, &err), PP_OK);
+        cr_assert_eq(w.count, cases[i].word != NULL, "%zu", i);
+        cr_expect(w.count == 0 || strstr(w.items[0].message, cases[i].word) != NULL, "%s",
+                  w.items[0].message);
+        pp_sched_destroy(s);
+    }
+}
+
 Test(schedule_warn, lowered_schedules_of_every_generator_are_fifo) {
     int made = 0;
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
