@@ -73,7 +73,7 @@ const struct pp_schedule_info pp_gen_info_zbh2 = {
     .default_stages_per_rank = 1,
     .splits_backward = true,
     .microbatch_rule = "any",
-    .bubble = "(p-1)/(3*m+p-1) for F = I = W and m >= 2*p-2; each rank's own span has none",
+    .bubble = "(p-1)/(3*m+p-1) for F = I = W and m >= 2*p-1, when each rank's own span has none",
     .memory = "min(m, 2*p-1)",
     .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241",
     .check = pp_gen_check_any,
