@@ -184,7 +184,8 @@ const struct pp_schedule_info pp_gen_info_pipeoffload = {
     .uses_costs = true,
     .microbatch_rule = "any",
     .bubble = "2*(p-1)/(3*m+2*(p-1)) for F = I = W, at most",
-    .memory = "p*(v+2)/(8*v)+1/v for v = 2, even p and no transfer time; little more for others",
+    .memory =
+        "p*(v+2)/(8*v)+1/v for v = 2, p even, m >= p and no transfer time; little more for others",
     .source = "Wan et al., PipeOffload, arXiv 2503.01328",
     .check = pp_gen_check_any,
     .generate = generate_pipeoffload,

@@ -156,9 +156,10 @@ static enum pp_status generate_v1f1b(const struct pp_gen_config *c, struct pp_sc
         .generate = generate_##id,                                                                 \
     }
 
-V_BLOCK(vmin, "VMin", true, "at most (4*p-5)/(6*m+4*p-5) for F = I = W, p > 1", "floor((p+4)/3)",
-        "V-Min, its W's and order by costs");
-V_BLOCK(vhalf, "VHalf", true, "at most (3*p-7)/(6*m+3*p-7) for F = I = W, even p <= m",
-        "floor((p+2)/2)", "V-Half, its W's and order by costs");
-V_BLOCK(v1f1b, "V1F1B", false, "about 4*p/(5*m+4*p) for F = I = W", "floor((2*p+3)/3)",
-        "V with a fused backward, as in its authors' code");
+V_BLOCK(vmin, "VMin", true, "(4*p-5)/(6*m+4*p-5) for F = I = W and p >= 2, at most",
+        "min(m, floor((p+4)/3))", "V-Min, its W's and order by costs");
+V_BLOCK(vhalf, "VHalf", true,
+        "(3*p-7)/(6*m+3*p-7) for F = I = W, p even, p >= 4 and m >= p, at most",
+        "min(m, floor((p+2)/2))", "V-Half, its W's and order by costs");
+V_BLOCK(v1f1b, "V1F1B", false, "5*(p-1)/(6*m+5*(p-1)) for F = I = W and m >= p, at most",
+        "min(m, floor((2*p+3)/3))", "V with a fused backward, as in its authors' code");

@@ -96,10 +96,15 @@ static inline double formula_sum(struct formula *f) {
     }
 }
 
-/* The value of a closed form; `f->value` has been filled. */
-static inline double formula_of(struct formula *f, const char *text) {
+/* The value of what a text begins with; `f->value` has been filled. */
+static inline double formula_begin(struct formula *f, const char *text) {
     f->text = f->at = text;
-    double v = formula_sum(f);
+    return formula_sum(f);
+}
+
+/* The value of a closed form. */
+static inline double formula_of(struct formula *f, const char *text) {
+    double v = formula_begin(f, text);
     formula_blanks(f);
     cr_assert(*f->at == '\0' || strncmp(f->at, "for ", 4) == 0, "'%s' stops at '%s'", text, f->at);
     return v;
