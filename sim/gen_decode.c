@@ -25,10 +25,12 @@ struct pp_decode_rank {
     int64_t first_end; /* when the soonest of its alternatives would be done */
     int32_t count[KIND_COUNT];
     int64_t cost[KIND_COUNT];
+    int64_t keys_at[KIND_COUNT]; /* index of its first action among the keys */
     struct head heads[KIND_COUNT];
 };
 
 static void place(struct pp_decoder *d, const struct pp_sched *s) {
+    const struct pp_gen_model *m = d->model;
     int32_t at = 0;
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
         struct pp_decode_rank *r = &d->ranks[rank];
@@ -45,9 +47,12 @@ static void place(struct pp_decoder *d, const struct pp_sched *s) {
         PP_ASSERT(r->stage_count <= PP_DECODE_MAX_LOCAL);
         for (int32_t i = 0; i < r->stage_count; i++) {
             int32_t stage = d->stage_of[r->stage_begin + i];
-            r->cost[i] = d->model->f_ns[stage];
-            r->cost[r->stage_count + i] = d->model->i_ns[stage];
-            r->cost[2 * r->stage_count + i] = d->model->w_ns[stage];
+            const int64_t cost[3] = {m->f_ns[stage], m->i_ns[stage], m->w_ns[stage]};
+            for (int32_t type = PP_F; type <= PP_W; type++) {
+                int32_t kind = type * r->stage_count + i;
+                r->cost[kind] = cost[type];
+                r->keys_at[kind] = pp_decode_index(d, (enum pp_action_type)type, stage, 0);
+            }
         }
     }
 }
@@ -110,8 +115,7 @@ static void refresh(struct pp_decoder *d, const int64_t *keys, struct pp_decode_
     int32_t end = kind < r->stage_count ? d->microbatch_count : r->count[kind - r->stage_count];
     r->heads[kind] = (struct head){NEVER, NEVER};
     if (next < end) {
-        int32_t stage = d->stage_of[r->stage_begin + kind % r->stage_count];
-        int64_t at = pp_decode_index(d, (enum pp_action_type)(kind / r->stage_count), stage, next);
+        int64_t at = r->keys_at[kind] + next;
         r->heads[kind].key = keys[at];
         r->heads[kind].input = d->input[at] < 0 ? NEVER : d->input[at];
     }
@@ -141,28 +145,26 @@ static void choose(struct pp_decoder *d, struct pp_decode_rules rules, int32_t r
     int64_t start[KIND_COUNT];
     int64_t first_start = NEVER;
     int64_t first_end = NEVER;
-    for (int32_t kind = 0; kind < kinds; kind++) { /* no branch here is predictable: hence & */
+    for (int32_t kind = 0; kind < kinds; kind++) {
         const struct head *h = &r->heads[kind];
-        bool can = (h->input < NEVER) & (h->key <= most);
-        if (kind < r->stage_count) {
-            can &= has_room(d, rank, kind);
+        start[kind] = NEVER;
+        if (h->input < NEVER && h->key <= most &&
+            (kind >= r->stage_count || has_room(d, rank, kind))) {
+            start[kind] = h->input > r->clock ? h->input : r->clock;
+            int64_t end = start[kind] + r->cost[kind];
+            first_start = start[kind] < first_start ? start[kind] : first_start;
+            first_end = end < first_end ? end : first_end;
         }
-        int64_t at = h->input > r->clock ? h->input : r->clock;
-        start[kind] = can ? at : NEVER;
-        int64_t end = can ? at + r->cost[kind] : NEVER;
-        first_start = start[kind] < first_start ? start[kind] : first_start;
-        first_end = end < first_end ? end : first_end;
     }
     if (first_start < NEVER) {
         int64_t last_start = first_start + (first_end - first_start) * rules.look / PP_DECODE_ALL;
         int64_t least = NEVER;
-        int32_t choice = 0;
         for (int32_t kind = 0; kind < kinds; kind++) {
-            bool is_less = (start[kind] <= last_start) & (r->heads[kind].key < least);
-            least = is_less ? r->heads[kind].key : least;
-            choice = is_less ? kind : choice;
+            if (start[kind] <= last_start && r->heads[kind].key < least) {
+                least = r->heads[kind].key;
+                r->choice = kind;
+            }
         }
-        r->choice = choice;
         first_start = start[r->choice];
     }
     r->first_end = first_end;
@@ -176,7 +178,7 @@ static void feed(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rul
     int32_t rank = d->rank_of[stage];
     struct pp_decode_rank *r = &d->ranks[rank];
     int32_t kind = (int32_t)type * r->stage_count + d->local_of[stage];
-    d->input[pp_decode_index(d, type, stage, microbatch)] = input;
+    d->input[r->keys_at[kind] + microbatch] = input;
     if (r->count[kind] == microbatch) {
         refresh(d, keys, r, kind);
         if (input <= r->first_end) { /* later ones are no alternative */
@@ -191,12 +193,12 @@ static void run(struct pp_decoder *d, const int64_t *keys, struct pp_decode_rule
     const struct pp_gen_model *m = d->model;
     struct pp_decode_rank *r = &d->ranks[rank];
     int32_t kind = r->choice;
-    int32_t type = kind / r->stage_count;
-    int32_t stage = d->stage_of[r->stage_begin + kind % r->stage_count];
+    int32_t type = kind < r->stage_count ? PP_F : kind < 2 * r->stage_count ? PP_I : PP_W;
+    int32_t stage = d->stage_of[r->stage_begin + kind - type * r->stage_count];
     int32_t microbatch = r->count[kind]++;
     int64_t start = d->next[rank];
     int64_t end = start + r->cost[kind];
-    d->start[pp_decode_index(d, (enum pp_action_type)type, stage, microbatch)] = start;
+    d->start[r->keys_at[kind] + microbatch] = start;
     d->order[r->action_begin + r->size] = (uint8_t)kind;
     r->first = r->size++ == 0 ? start : r->first;
     r->clock = end;

@@ -11,6 +11,8 @@ struct pp_order_rank {
     int64_t now, first, idle, memory;
     int32_t at;      /* next op of the source order */
     int32_t put;     /* ops timed so far */
+    int32_t f_left;  /* F's not timed */
+    int32_t w_ahead; /* W's timed beyond those that the source has had so far */
     int32_t w_at;    /* source op whose W is due next: an I before `at` */
     int32_t waits;   /* index into done[kind] of the op waited for, READY or NEVER (no input) */
     uint8_t waits_i; /* 1: waits for an I or B */
@@ -36,6 +38,7 @@ enum pp_status pp_order_init(struct pp_order *o, const struct pp_sched *s,
         .done = {malloc(units * sizeof *o->done[0]), malloc(units * sizeof *o->done[1])},
         .ranks = calloc(ranks, sizeof *o->ranks),
         .runnable = malloc(ranks * sizeof *o->runnable),
+        .makespan = INT64_MAX,
     };
     if (o->limit == NULL || o->begin == NULL || o->count == NULL || o->ops == NULL ||
         o->start == NULL || o->end == NULL || o->peak == NULL || o->before == NULL ||
@@ -88,7 +91,6 @@ void pp_order_copy(struct pp_order *to, const struct pp_order *from) {
     size_t ranks = (size_t)from->s->rank_count;
     memcpy(to->count, from->count, ranks * sizeof *to->count);
     memcpy(to->peak, from->peak, ranks * sizeof *to->peak);
-    memcpy(to->limit, from->limit, ranks * sizeof *to->limit);
     for (size_t rank = 0; rank < ranks; rank++) {
         int32_t at = from->begin[rank];
         size_t n = (size_t)from->count[rank];
@@ -106,6 +108,12 @@ bool pp_order_better(const struct pp_order *a, const struct pp_order *b) {
         return a->makespan < b->makespan;
     }
     return a->span != b->span ? a->span < b->span : a->worst_peak < b->worst_peak;
+}
+
+void pp_order_keep_better(struct pp_order *best, const struct pp_order *trial) {
+    if (pp_order_better(trial, best)) {
+        pp_order_copy(best, trial);
+    }
 }
 
 bool pp_order_fits(const struct pp_order *o) {
@@ -145,7 +153,8 @@ static void begin_run(struct run *run) {
     memset(o->done[1], -1, units * sizeof *o->done[1]);
     run->left = run->runnable_count = s->rank_count;
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
-        o->ranks[rank] = (struct pp_order_rank){.first = -1, .waits = READY};
+        o->ranks[rank] = (struct pp_order_rank){
+            .first = -1, .waits = READY, .f_left = (o->begin[rank + 1] - o->begin[rank]) / 3};
         o->peak[rank] = 0;
         o->runnable[rank] = s->rank_count - 1 - rank; /* rank 0 on top of the stack */
     }
@@ -199,6 +208,7 @@ static void account(struct pp_order *o, int32_t rank, const struct pp_order_op *
     const struct pp_gen_model *m = o->model;
     struct pp_order_rank *r = &o->ranks[rank];
     if (op->type == PP_F) {
+        r->f_left--;
         r->memory += m->adds[op->stage];
         o->peak[rank] = r->memory > o->peak[rank] ? r->memory : o->peak[rank];
     }
@@ -246,6 +256,7 @@ static bool next_w(const struct run *run, int32_t rank, struct pp_order_op *w) {
 
 static void put_w(struct run *run, int32_t rank, struct pp_order_op w) {
     run->o->ranks[rank].w_at++;
+    run->o->ranks[rank].w_ahead++;
     put(run, rank, w, 0);
 }
 
@@ -275,6 +286,17 @@ static bool fill_before(struct run *run, int32_t rank, const struct pp_order_op 
     return true;
 }
 
+/* The source has a W here: it is put, if the rank is not ahead of it and it is to be kept. */
+static void pass_w(struct run *run, int32_t rank) {
+    struct pp_order_rank *r = &run->o->ranks[rank];
+    struct pp_order_op w;
+    if (r->w_ahead <= 0 && run->fill->keep && r->f_left > run->fill->keep_f &&
+        next_w(run, rank, &w)) {
+        put_w(run, rank, w);
+    }
+    r->w_ahead--;
+}
+
 static void finish_rank(struct run *run, int32_t rank) {
     struct pp_order *o = run->o;
     struct pp_order_rank *r = &o->ranks[rank];
@@ -298,6 +320,7 @@ static bool run_rank(struct run *run, int32_t rank) {
         struct pp_order_op op = ops[r->at];
         int64_t ready;
         if (run->fill != NULL && op.type == PP_W) {
+            pass_w(run, rank);
             continue;
         }
         if (!input_at(run->o, r, &op, &ready)) {
@@ -331,4 +354,28 @@ bool pp_order_refill(const struct pp_order *from, const struct pp_order_fill *fi
                      struct pp_order *to) {
     struct run run = {.source = from, .o = to, .fill = fill};
     return run_all(&run);
+}
+
+void pp_order_keep_refilled(const struct pp_order *from, struct pp_order *trial,
+                            struct pp_order *best) {
+    const int32_t p = from->s->rank_count;
+    const struct pp_order_fill fills[] = {
+        {.eighths = 8},
+        {.eighths = 6},
+        {.eighths = 4},
+        {.eighths = 2},
+        {.eighths = 1},
+        {.eighths = 8, .level_idle = true},
+        {.eighths = 6, .level_idle = true},
+        {.eighths = 4, .level_idle = true},
+        {.eighths = 2, .level_idle = true},
+        {.eighths = 8, .keep = true, .keep_f = 0},
+        {.eighths = 8, .keep = true, .keep_f = p / 2},
+        {.eighths = 8, .keep = true, .keep_f = p},
+    };
+    for (size_t i = 0; i < sizeof fills / sizeof *fills; i++) {
+        if (pp_order_refill(from, &fills[i], trial)) {
+            pp_order_keep_better(best, trial);
+        }
+    }
 }

@@ -29,7 +29,8 @@ struct pp_order {
     /* After pp_order_time or pp_order_refill. */
     int64_t *start, *end;   /* like ops, ns */
     int64_t *peak;          /* [rank_count] memory, seen after a forward, before any release */
-    int64_t makespan, span; /* last end; longest time of a rank from first start to last end */
+    int64_t makespan, span; /* last end; longest time of a rank from first start to last end;
+                               makespan is INT64_MAX while there is no order */
     int64_t worst_peak;     /* of any rank */
 
     int32_t *before, *after; /* [stage_count] pp_sched_stage_before, _after */
@@ -58,25 +59,36 @@ void pp_order_copy(struct pp_order *to, const struct pp_order *from);
  */
 bool pp_order_time(struct pp_order *o);
 
-/** When refilling puts the next W into the gap before an F or I, besides where it fits. */
+/** When refilling puts the next W into the gap before an F or I. */
 struct pp_order_fill {
     int32_t eighths; /* the gap is at least so many eighths of the W; 8 = only where it fits */
     bool level_idle; /* the gap would make this rank the one that idled longest so far */
+    bool keep;      /* besides, a W goes no later than it was, while its rank has more F's to run */
+    int32_t keep_f; /* than so many */
 };
 
 /**
- * The order of `from` with its W's placed anew, first in, first out: in gaps as `fill` says, where
- * memory forces one before an F, the rest at the end. Times `to` on the way, as pp_order_time.
+ * The order of `from`, which needs no times, with its W's placed anew, first in, first out: in gaps
+ * as `fill` says, where memory forces one before an F, the rest at the end. Times `to` on the way,
+ * as pp_order_time.
  * @return false if an F does not fit the limit even so, or ranks wait in a circle
  */
 bool pp_order_refill(const struct pp_order *from, const struct pp_order_fill *fill,
                      struct pp_order *to);
 
+/** Does every rank's peak keep its limit? */
+bool pp_order_fits(const struct pp_order *o);
+
 /** Is `a` better than `b`: shorter makespan, then span, then lower worst peak? */
 bool pp_order_better(const struct pp_order *a, const struct pp_order *b);
 
-/** Does every rank's peak keep its limit? */
-bool pp_order_fits(const struct pp_order *o);
+/** Copies `trial` to `best` if it is better. */
+void pp_order_keep_better(struct pp_order *best, const struct pp_order *trial);
+
+/** Refills `from` in every way that has paid off somewhere and keeps what is better than `best`.
+ *  @param trial  workspace, with the limits to keep */
+void pp_order_keep_refilled(const struct pp_order *from, struct pp_order *trial,
+                            struct pp_order *best);
 
 /** Adds every op to `s`, the schedule it was made for. @return as pp_sched_add */
 enum pp_status pp_order_emit(const struct pp_order *o, struct pp_sched *s, struct pp_err *err);

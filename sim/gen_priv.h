@@ -69,20 +69,23 @@ enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, int32_t leas
     X(interleaved_zero_bubble)                                                                     \
     X(zbv_zero_bubble)                                                                             \
     X(dualpipev)                                                                                   \
-    X(dualpipe)                                                                                    \
-    X(seq1f1b)                                                                                     \
-    X(1f1b_overlap)                                                                                \
-    X(interleaved_1f1b_overlap)                                                                    \
-    X(vzb)                                                                                         \
-    X(gis)                                                                                         \
-    X(gish)                                                                                        \
-    X(hanayo)                                                                                      \
-    X(chimera)                                                                                     \
-    X(pipeoffload)                                                                                 \
     X(zbh1)                                                                                        \
     X(zbh2)                                                                                        \
     X(zb1p)                                                                                        \
-    X(zb2p)
+    X(zb2p)                                                                                        \
+    X(vmin)                                                                                        \
+    X(vhalf)                                                                                       \
+    X(vzb)                                                                                         \
+    X(v1f1b)                                                                                       \
+    X(dualpipe)                                                                                    \
+    X(chimera)                                                                                     \
+    X(hanayo)                                                                                      \
+    X(gis)                                                                                         \
+    X(gish)                                                                                        \
+    X(pipeoffload)                                                                                 \
+    X(seq1f1b)                                                                                     \
+    X(1f1b_overlap)                                                                                \
+    X(interleaved_1f1b_overlap)
 
 #define PP_SCHEDULE_INFO(id) extern const struct pp_schedule_info pp_gen_info_##id;
 PP_SCHEDULE_LIST(PP_SCHEDULE_INFO)

@@ -106,13 +106,13 @@ static int64_t below(struct pp_search *s, int64_t n) {
     return (int64_t)(next_random(&s->random) % (uint64_t)n);
 }
 
-/* A part of 0 to n - 1: often short, sometimes any. */
+/* A part of 0 to n - 1: mostly short, sometimes any. */
 struct range {
     int32_t begin, end;
 };
 
 static struct range draw_range(struct pp_search *s, int32_t n) {
-    int64_t most = below(s, 2) == 0 ? min_i64(n, 4) : n;
+    int64_t most = below(s, 4) > 0 ? min_i64(n, 8) : n;
     int32_t begin = (int32_t)below(s, n);
     return (struct range){begin, (int32_t)min_i64(n, begin + 1 + below(s, most))};
 }
@@ -123,7 +123,7 @@ static void shift_keys(struct pp_search *s, int64_t unit_ns) {
     const struct pp_decoder *d = s->decoder;
     struct range stages = draw_range(s, d->stage_count);
     struct range microbatches = draw_range(s, d->microbatch_count);
-    int64_t most = unit_ns * (1 + below(s, 8)) / 2;
+    int64_t most = unit_ns * (1 + below(s, 16)) / 2;
     int64_t shift = below(s, 2 * most + 1) - most;
     bool together = below(s, 3) != 0;
     int32_t type = (int32_t)below(s, 3);
@@ -163,7 +163,7 @@ void pp_search_climb(struct pp_search *s, int64_t steps) {
     int64_t unit_ns = total_ns / (3 * d->stage_count);
     while (d->steps < end && !pp_search_is_done(s)) {
         memcpy(s->trial, s->keys, (size_t)d->action_count * sizeof *s->keys);
-        for (int64_t n = below(s, 3); n >= 0; n--) {
+        for (int64_t n = below(s, 2); n >= 0; n--) {
             shift_keys(s, unit_ns);
         }
         d->steps++; /* a decode may stop at once */

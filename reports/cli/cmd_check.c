@@ -296,12 +296,12 @@ static json_t *document_of(const struct pp_cli *cli, const struct check *c) {
 static void print_text(const struct pp_cli *cli, const struct check *c) {
     const struct pp_verdict *v = &c->verdict;
     bool is_lowered = c->asked.expect.is_lowered;
-    fprintf(cli->out, "%s: %s (%s, %s%s%s channels, %s)\n", c->flags->file,
+    fprintf(cli->out, "%s: %s (%s, %s%s%s%s channels, %s)\n", c->flags->file,
             pp_verdict_is_valid(v)       ? "valid"
             : v->deadlock.wait_count > 0 ? "hangs"
                                          : "not valid",
-            c->flags->format, is_lowered ? "" : c->flags->lowering, is_lowered ? "" : " lowering, ",
-            c->flags->channels, c->flags->comms);
+            c->flags->format, is_lowered ? "" : "lowering ", is_lowered ? "" : c->flags->lowering,
+            is_lowered ? "" : ", ", c->flags->channels, c->flags->comms);
     for (int32_t i = 0; i < v->findings.count; i++) {
         fprintf(cli->out, "  %s: %s\n", pp_status_code(v->findings.items[i].err.status),
                 v->findings.items[i].err.message);

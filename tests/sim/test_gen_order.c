@@ -97,13 +97,22 @@ static void check_schedule(const char *name, int32_t p, int32_t v, int32_t m, ui
     expect_same(&o, name, info, &config, &c);
     memcpy(again.limit, o.peak, (size_t)p * sizeof *again.limit);
     for (int32_t eighths = 1; eighths <= 8; eighths++) {
-        struct pp_order_fill fill = {.eighths = eighths, .level_idle = eighths % 2 == 0};
+        struct pp_order_fill fill = {.eighths = eighths,
+                                     .level_idle = eighths % 2 == 0,
+                                     .keep = eighths > 4,
+                                     .keep_f = random_below(state, m)};
         cr_assert(pp_order_refill(&o, &fill, &again), "%s", name);
         cr_expect(pp_order_fits(&again), "%s", name);
         expect_same(&again, name, info, &config, &c);
     }
+    struct pp_order best;
+    cr_assert_eq(pp_order_init(&best, s, &model, &err), PP_OK);
+    pp_order_keep_refilled(&o, &again, &best);
+    cr_expect_lt(best.makespan, INT64_MAX, "%s", name);
+    expect_same(&best, name, info, &config, &c);
     pp_order_deinit(&o);
     pp_order_deinit(&again);
+    pp_order_deinit(&best);
     pp_gen_model_deinit(&model);
     pp_sched_destroy(s);
 }
