@@ -77,6 +77,15 @@ bool pp_add_i64(int64_t a, int64_t b, int64_t *r_p) {
     return true;
 }
 
+int64_t pp_gcd_i64(int64_t a, int64_t b) {
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 int64_t pp_div_round_i64(int64_t a, int64_t b) {
     PP_ASSERT(a >= 0 && b > 0);
     int64_t q = a / b;

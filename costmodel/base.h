@@ -108,6 +108,16 @@ _Noreturn void pp_assert_failed(const char *cond, const char *file, int line);
 bool pp_mul_i64(int64_t a, int64_t b, int64_t *r_p);
 bool pp_add_i64(int64_t a, int64_t b, int64_t *r_p);
 
+static inline int64_t pp_max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static inline int64_t pp_min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/** Greatest common divisor. a, b >= 0, not both 0. */
+int64_t pp_gcd_i64(int64_t a, int64_t b);
+
 /** a / b to nearest, halves up. a >= 0, b > 0. */
 int64_t pp_div_round_i64(int64_t a, int64_t b);
 

@@ -193,15 +193,6 @@ enum pp_status pp_parse_int(const char *text, int64_t low, int64_t high, int64_t
     return PP_OK;
 }
 
-static int64_t greatest_common_divisor(int64_t a, int64_t b) {
-    while (b != 0) {
-        int64_t r = a % b;
-        a = b;
-        b = r;
-    }
-    return a;
-}
-
 static bool is_end(const struct decimal *d) {
     return *d->rest == '\0';
 }
@@ -247,7 +238,7 @@ enum pp_status pp_parse_ratio(const char *text, int64_t *num_p, int64_t *den_p,
     int64_t num = 0;
     int64_t den = 0;
     PP_TRY(split_ratio(text, &num, &den, err));
-    int64_t divisor = greatest_common_divisor(num, den);
+    int64_t divisor = pp_gcd_i64(num, den);
     num /= divisor;
     den /= divisor;
     if (num > limit || den > limit) {

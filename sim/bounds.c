@@ -26,14 +26,6 @@ struct bounds {
     int64_t *chain_ns; /* [stage_count] from the first F here to the last I, by what follows */
 };
 
-static int64_t max_i64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
-static int64_t min_i64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static int64_t entry(const int64_t *array, int32_t index) {
     return array == NULL ? 0 : array[index];
 }
@@ -75,14 +67,14 @@ static void sum_ranks(struct bounds *b) {
         r->f_ns += f;
         r->i_ns += i;
         r->w_ns += w;
-        r->longest_f_ns = max_i64(r->longest_f_ns, f);
-        r->longest_i_ns = max_i64(r->longest_i_ns, i);
-        r->longest_w_ns = max_i64(r->longest_w_ns, w);
+        r->longest_f_ns = pp_max_i64(r->longest_f_ns, f);
+        r->longest_i_ns = pp_max_i64(r->longest_i_ns, i);
+        r->longest_w_ns = pp_max_i64(r->longest_w_ns, w);
         if (b->limit != NULL) {
             int64_t adds = entry(b->memory->f_adds, stage);
             int64_t kept = entry(b->memory->w_frees, stage);
-            r->least_adds = min_i64(r->least_adds, adds);
-            r->least_kept = min_i64(r->least_kept, kept);
+            r->least_adds = pp_min_i64(r->least_adds, adds);
+            r->least_kept = pp_min_i64(r->least_kept, kept);
             r->held += (__int128)adds * way(b, stage, stage) + (__int128)kept * w;
         }
     }
@@ -90,7 +82,7 @@ static void sum_ranks(struct bounds *b) {
 
 /* How many times `share` fits into `room`, at most `most`. */
 static int64_t times(int64_t room, int64_t share, int64_t most) {
-    return share > 0 ? min_i64(room / share, most) : most;
+    return share > 0 ? pp_min_i64(room / share, most) : most;
 }
 
 static int64_t unit_count(const struct bounds *b, const struct rank *r) {
@@ -109,8 +101,8 @@ static int64_t fill_idle(const struct bounds *b, int32_t rank) {
     const struct rank *r = &b->ranks[rank];
     int64_t wait = way(b, r->lowest, r->highest) - b->costs->i_ns[r->highest];
     int64_t work =
-        min_i64(held(b, rank) * r->longest_f_ns, r->f_ns * (int64_t)b->s->microbatch_count);
-    return max_i64(0, wait - work);
+        pp_min_i64(held(b, rank) * r->longest_f_ns, r->f_ns * (int64_t)b->s->microbatch_count);
+    return pp_max_i64(0, wait - work);
 }
 
 /* Idle time between the end of the last F and that of the last I. Memory held `waiting` units
@@ -125,9 +117,10 @@ static int64_t drain_idle(const struct bounds *b, int32_t rank) {
         int64_t with_w = b->limit == NULL ? others
                                           : times(b->limit[rank] - waiting * r->least_adds,
                                                   r->least_kept, others);
-        work = max_i64(work, waiting * r->longest_i_ns + (waiting - 1 + with_w) * r->longest_w_ns);
+        work =
+            pp_max_i64(work, waiting * r->longest_i_ns + (waiting - 1 + with_w) * r->longest_w_ns);
     }
-    return max_i64(0, wait - work);
+    return pp_max_i64(0, wait - work);
 }
 
 static int64_t work_bound(const struct bounds *b, int32_t rank) {
@@ -140,7 +133,7 @@ static int64_t ends_bound(const struct bounds *b, int32_t rank) {
     int64_t fill = fill_idle(b, rank);
     int64_t drain = drain_idle(b, rank);
     bool apart = held(b, rank) < unit_count(b, &b->ranks[rank]);
-    return work_bound(b, rank) + (apart ? fill + drain : max_i64(fill, drain));
+    return work_bound(b, rank) + (apart ? fill + drain : pp_max_i64(fill, drain));
 }
 
 /* From the top stage down: all F and I of a rank have to come between the first F and the last I of
@@ -155,8 +148,8 @@ static void find_chains(struct bounds *b) {
                 b->up_ns[stage + 1] - b->up_ns[stage];
         }
         if (stage == r->lowest) {
-            t = max_i64(t,
-                        (r->f_ns + r->i_ns) * (int64_t)b->s->microbatch_count + fill_idle(b, rank));
+            t = pp_max_i64(t, (r->f_ns + r->i_ns) * (int64_t)b->s->microbatch_count +
+                                  fill_idle(b, rank));
         }
         b->chain_ns[stage] = t;
     }
@@ -175,20 +168,20 @@ static void take_rank(const struct bounds *b, int32_t rank, struct pp_bounds *ou
     const struct rank *r = &b->ranks[rank];
     int64_t work = work_bound(b, rank);
     int64_t memory = memory_bound(b, rank);
-    int64_t span = max_i64(work, memory);
+    int64_t span = pp_max_i64(work, memory);
     int64_t way_here = 0;
     if (!is_bidirectional(b)) {
         int64_t ends = ends_bound(b, rank);
         int64_t chain = b->chain_ns[r->lowest] + b->costs->w_ns[r->lowest];
-        out->ends_ns = max_i64(out->ends_ns, ends);
-        out->chain_ns = max_i64(out->chain_ns, chain);
-        span = max_i64(span, max_i64(ends, chain));
+        out->ends_ns = pp_max_i64(out->ends_ns, ends);
+        out->chain_ns = pp_max_i64(out->chain_ns, chain);
+        span = pp_max_i64(span, pp_max_i64(ends, chain));
         way_here = b->down_ns[r->lowest];
     }
-    out->work_ns = max_i64(out->work_ns, work);
-    out->memory_ns = max_i64(out->memory_ns, memory);
-    out->span_ns = max_i64(out->span_ns, span);
-    out->makespan_ns = max_i64(out->makespan_ns, way_here + span);
+    out->work_ns = pp_max_i64(out->work_ns, work);
+    out->memory_ns = pp_max_i64(out->memory_ns, memory);
+    out->span_ns = pp_max_i64(out->span_ns, span);
+    out->makespan_ns = pp_max_i64(out->makespan_ns, way_here + span);
 }
 
 static enum pp_status check_limits(const struct bounds *b, struct pp_err *err) {

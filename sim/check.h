@@ -80,7 +80,7 @@ void pp_deadlock_deinit(struct pp_deadlock *d);
  *                    rank; may be NULL
  * @return PP_OK, PP_E_DEADLOCK (message names the cycle), PP_E_NOMEM
  * Cost: O(actions), 10 to 25 ns an action; memory 5 bytes an action, allocated once. A deadlock
- * costs O(actions + ranks^2) more.
+ * costs O(actions + queues^2) more.
  */
 enum pp_status pp_check_run(const struct pp_sched *s, const struct pp_comms *comms,
                             struct pp_deadlock *deadlock_p, struct pp_err *err);

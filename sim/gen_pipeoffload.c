@@ -20,20 +20,11 @@ struct pattern {
     int32_t length;  /* S(v-1) */
 };
 
-static int32_t common_divisor(int32_t a, int32_t b) {
-    while (b != 0) {
-        int32_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static enum pp_status pattern_init(struct pattern *pattern, const struct pp_gen_config *c,
                                    struct pp_err *err) {
     int32_t v = c->stages_per_rank;
     int32_t group = (c->rank_count + 1) / 2;
-    int32_t block = v / common_divisor(group, v);
+    int32_t block = v / (int32_t)pp_gcd_i64(group, v);
     int32_t *chunk = malloc(2 * (size_t)v * sizeof *chunk);
     if (chunk == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d chunks", v);

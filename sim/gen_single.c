@@ -35,10 +35,7 @@ static enum pp_status generate_gpipe(const struct pp_gen_config *c, struct pp_sc
 
 /* As many forwards ahead as ranks follow, then one forward and one backward in turn. */
 static void fill_1f1b(const struct pp_gen_config *c, struct pp_gen_row *row) {
-    int32_t ahead = c->rank_count - 1 - row->rank;
-    if (ahead > c->microbatch_count) {
-        ahead = c->microbatch_count;
-    }
+    int32_t ahead = c->rank_count - 1 - row->rank; /* fewer than there are: m >= p */
     for (int32_t i = 0; i < ahead; i++) {
         pp_gen_row_add(row, PP_F, row->rank, i);
     }

@@ -81,8 +81,4 @@ void pp_zb_put_i(struct pp_zb_play *p, int32_t stage);
 void pp_zb_play_rounds(struct pp_zb_play *p);
 void pp_zb_play_by_time(struct pp_zb_play *p);
 
-static inline int64_t pp_zb_max(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
 #endif

@@ -25,10 +25,10 @@ int64_t pp_zb_i_ready(const struct pp_zb_play *p, int32_t stage) {
 static void put(struct pp_zb_play *p, int32_t stage, enum pp_action_type type, int64_t ready_ns,
                 int64_t duration_ns) {
     struct pp_zb_stage *s = &p->stages[stage];
-    int64_t start = pp_zb_max(s->clock_ns, ready_ns);
+    int64_t start = pp_max_i64(s->clock_ns, ready_ns);
     if (s->f_count > 0 || p->variant.counts_fill) {
         s->span_ns += start - s->clock_ns;
-        p->worst_span_ns = pp_zb_max(p->worst_span_ns, s->span_ns);
+        p->worst_span_ns = pp_max_i64(p->worst_span_ns, s->span_ns);
     }
     s->clock_ns = start + duration_ns;
     int32_t at = s->f_count + s->i_count + s->w_count;
@@ -71,7 +71,7 @@ void pp_zb_put_f(struct pp_zb_play *p, int32_t stage) {
     put(p, stage, PP_F, ready, p->model->f_ns[stage]);
     *f_end(p, stage, s->f_count++) = s->clock_ns;
     s->memory += adds;
-    p->peak = pp_zb_max(p->peak, s->memory);
+    p->peak = pp_max_i64(p->peak, s->memory);
 }
 
 void pp_zb_put_i(struct pp_zb_play *p, int32_t stage) {
@@ -120,7 +120,7 @@ static void play_forwards(struct pp_zb_play *p) {
         int64_t clock = 0;
         for (int32_t k = 0; k < most; k++) {
             int64_t ready = stage == 0 ? 0 : *f_end(p, stage - 1, k) + p->model->recv_f_ns[stage];
-            clock = pp_zb_max(clock, ready) + p->model->f_ns[stage];
+            clock = pp_max_i64(clock, ready) + p->model->f_ns[stage];
             *f_end(p, stage, k) = clock;
         }
     }
@@ -142,7 +142,7 @@ static void lead_by_time(struct pp_zb_play *p, bool must_end) {
             n++;
         }
         p->stages[stage].lead = n;
-        gradient = pp_zb_max(*f_end(p, stage, n - 1), arrival) + p->model->i_ns[stage];
+        gradient = pp_max_i64(*f_end(p, stage, n - 1), arrival) + p->model->i_ns[stage];
     }
 }
 
@@ -184,7 +184,7 @@ static void reset(struct pp_zb_play *p) {
     for (int32_t stage = 0; stage < p->stage_count; stage++) {
         int64_t work = p->model->f_ns[stage] + p->model->i_ns[stage] + p->model->w_ns[stage];
         p->stages[stage] = (struct pp_zb_stage){.span_ns = work * p->microbatch_count};
-        p->worst_span_ns = pp_zb_max(p->worst_span_ns, p->stages[stage].span_ns);
+        p->worst_span_ns = pp_max_i64(p->worst_span_ns, p->stages[stage].span_ns);
     }
 }
 
@@ -204,8 +204,8 @@ struct pp_zb_result pp_zb_play_variant(struct pp_zb_play *p, struct pp_zb_varian
         }
         int64_t end = p->stages[stage].clock_ns;
         int64_t start = *f_end(p, stage, 0) - p->model->f_ns[stage];
-        result.makespan_ns = pp_zb_max(result.makespan_ns, end);
-        result.span_ns = pp_zb_max(result.span_ns, end - start);
+        result.makespan_ns = pp_max_i64(result.makespan_ns, end);
+        result.span_ns = pp_max_i64(result.span_ns, end - start);
     }
     return result;
 }

@@ -17,7 +17,7 @@ static int64_t next_f(const struct pp_zb_play *p, int32_t stage) {
     if (!has_input || s->f_count - s->i_count == s->lead) {
         return NEVER;
     }
-    return pp_zb_max(s->clock_ns + pp_zb_forced_ns(p, stage), pp_zb_f_ready(p, stage));
+    return pp_max_i64(s->clock_ns + pp_zb_forced_ns(p, stage), pp_zb_f_ready(p, stage));
 }
 
 static int64_t next_i(const struct pp_zb_play *p, int32_t stage) {
@@ -26,7 +26,7 @@ static int64_t next_i(const struct pp_zb_play *p, int32_t stage) {
     if (s->i_count == s->f_count || !has_gradient) {
         return NEVER;
     }
-    return pp_zb_max(s->clock_ns, pp_zb_i_ready(p, stage));
+    return pp_max_i64(s->clock_ns, pp_zb_i_ready(p, stage));
 }
 
 /* The earlier one; with `prefers_gradients` an I that the F would hold up, where this stage can

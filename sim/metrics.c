@@ -1,9 +1,5 @@
 #include "sim/metrics.h"
 
-static int64_t max_i64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
 /* Time an action keeps its rank busy. The parts of a pair that ran as one share one interval;
  * transfers to the host keep no rank busy. */
 static int64_t busy_of(const struct pp_trace *t, int32_t at) {
@@ -11,7 +7,7 @@ static int64_t busy_of(const struct pp_trace *t, int32_t at) {
         return 0;
     }
     if (t->sched->actions[at].pair == 2 && t->start_ns[at] < t->end_ns[at - 1]) {
-        return max_i64(0, t->end_ns[at] - t->end_ns[at - 1]);
+        return pp_max_i64(0, t->end_ns[at] - t->end_ns[at - 1]);
     }
     return t->end_ns[at] - t->start_ns[at];
 }
@@ -26,11 +22,11 @@ void pp_metrics_of(const struct pp_trace *t, struct pp_metrics *metrics_p, int64
         int64_t last = 0;
         for (int32_t at = begin; at < end; at++) {
             busy += busy_of(t, at);
-            last = max_i64(last, t->end_ns[at]);
+            last = pp_max_i64(last, t->end_ns[at]);
         }
-        m.makespan_ns = max_i64(m.makespan_ns, last);
-        m.span_ns = max_i64(m.span_ns, begin < end ? last - t->start_ns[begin] : 0);
-        m.max_busy_ns = max_i64(m.max_busy_ns, busy);
+        m.makespan_ns = pp_max_i64(m.makespan_ns, last);
+        m.span_ns = pp_max_i64(m.span_ns, begin < end ? last - t->start_ns[begin] : 0);
+        m.max_busy_ns = pp_max_i64(m.max_busy_ns, busy);
         m.total_busy_ns += busy;
         if (busy_ns != NULL) {
             busy_ns[rank] = busy;

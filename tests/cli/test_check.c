@@ -110,6 +110,55 @@ Test(cli_check, all_errors_are_listed) {
     remove_scratch(&a.scratch);
 }
 
+/* For people: an error a line, warnings behind them, and where the search ended. */
+Test(cli_check, errors_and_warnings_are_printed) {
+    struct asked a = ask("0F0,hello,0F1,0B1,0B0\r\n1F0,1F1,1B0,1B1\r\n", two);
+    struct ran r = run_plan(a.line);
+    cr_assert_eq(r.code, 1);
+    cr_expect(strstr(text_of(&r.out), "s.csv: not valid (csv") != NULL, "%s", text_of(&r.out));
+    cr_expect(strstr(text_of(&r.out), "  E_CSV: row 1, column 2: 'hello' is not an action\n") !=
+                  NULL,
+              "%s", text_of(&r.out));
+    cr_expect(strstr(text_of(&r.out), "and perhaps more") == NULL);
+    ran_free(&r);
+    remove_scratch(&a.scratch);
+    a = ask("0F0,0F1,0B0,0B1\r\n1F1,1F0,1B0,1B1\r\n", two);
+    r = run_plan(a.line);
+    cr_assert_eq(r.code, 0);
+    cr_expect(strstr(text_of(&r.out), "  W_LOSS_ORDER: row 2, column 2: 1F0") != NULL, "%s",
+              text_of(&r.out));
+    ran_free(&r);
+    remove_scratch(&a.scratch);
+}
+
+static int count_lines(const char *text, const char *beginning) {
+    int n = 0;
+    for (; (text = strstr(text, beginning)) != NULL; text++) {
+        n++;
+    }
+    return n;
+}
+
+Test(cli_check, the_search_ends_after_a_hundred_errors) {
+    for (int bad = 99; bad <= 150; bad += bad < 101 ? 1 : 49) {
+        struct pp_text csv = {0};
+        pp_text_puts(&csv, "0F0,0F1,0B0,0B1");
+        for (int i = 0; i < bad; i++) {
+            pp_text_puts(&csv, ",x");
+        }
+        pp_text_puts(&csv, "\r\n1F0,1F1,1B0,1B1\r\n");
+        struct asked a = ask(csv.bytes, two);
+        struct ran r = run_plan(a.line);
+        cr_assert_eq(r.code, 1);
+        cr_expect_eq(count_lines(text_of(&r.out), "  E_CSV: "), bad < 100 ? bad : 100, "%d", bad);
+        cr_expect_eq(strstr(text_of(&r.out), "and perhaps more: the search ends after 100") != NULL,
+                     bad >= 100, "%d", bad);
+        ran_free(&r);
+        remove_scratch(&a.scratch);
+        pp_text_free(&csv);
+    }
+}
+
 Test(cli_check, all_errors_of_transfers_are_listed) {
     char options[128];
     snprintf(options, sizeof options, "%s --format csv-comms", two);
@@ -286,6 +335,10 @@ Test(cli_check, a_repaired_file_passes_and_what_was_right_stays) {
     expect_member(repair, "moved_actions", "1");
     json_decref(d);
     expect_file(&a.scratch, "out.csv", "0F0,0F1,0B0,0B1\r\n1F0,1F1,1B0,1B1\r\n");
+    struct ran r = run_plan(line);
+    cr_expect(strstr(text_of(&r.out), "out.csv: written, 1 actions moved\n") != NULL, "%s",
+              text_of(&r.out));
+    ran_free(&r);
     snprintf(line, sizeof line, "check %s/out.csv %s", a.scratch.folder, two);
     json_decref(run_json(line, 0));
     /* onto itself, once it passes */

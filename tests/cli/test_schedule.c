@@ -52,6 +52,15 @@ Test(cli_schedule, json_holds_counts_places_and_cells) {
     ran_free(&r);
 }
 
+Test(cli_schedule, json_of_millions_of_cells_is_refused_and_csv_is_not) {
+    expect_error("schedule --schedule GPipe --pp 3 --microbatches 400000", 3, "E_RANGE",
+                 "too many for JSON");
+    struct ran r = run_plan("schedule --schedule GPipe --pp 3 --microbatches 400000");
+    cr_expect_eq(r.code, 0, "%s", text_of(&r.messages));
+    cr_expect_gt(r.out.size, 12 * 1000 * 1000);
+    ran_free(&r);
+}
+
 /* Idle cells are "", and the rows put together again are the CSV. */
 Test(cli_schedule, json_rows_are_the_csv) {
     const struct pp_schedule_info *info = NULL;
@@ -107,7 +116,8 @@ Test(cli_schedule, refusals) {
     expect_error(SCHED("1F1B", "4", "1000000000"), 3, "E_RANGE", "--microbatches");
     expect_error(SCHED("GPipe", "4096", "1048576"), 3, "E_RANGE", "actions");
     expect_error(SCHED("1F1B", "4", "8") "--group 2", 3, "E_VALUE", "1F1B does not take --group");
-    expect_error(SCHED("LoopedBFS", "4", "8") "--slices 2", 3, "E_VALUE", "LoopedBFS");
+    expect_error(SCHED("LoopedBFS", "4", "8") "--slices 2", 3, "E_VALUE",
+                 "LoopedBFS does not take --slices");
     expect_error(SCHED("1F1B", "4", "8") "--format xml", 2, "E_USAGE", "csv, csv-comms or json");
     expect_error(SCHED("1F1B", "4", "8") "--lowering ours", 2, "E_USAGE", "csv-comms");
     expect_error(SCHED("1F1B", "4", "8") "--format csv-comms --lowering theirs", 2, "E_USAGE",

@@ -210,6 +210,24 @@ Test(cli_simulate, a_pair_runs_as_one_with_t_fb) {
     remove_scratch(&scratch);
 }
 
+/* One after the other the backward frees before the forward adds; as one both are held. */
+Test(cli_simulate, a_pair_that_runs_as_one_holds_what_both_need) {
+    const char *csv = "0F0,0F1,(0B0;0F2)OVERLAP_F_B,0B1,0B2\r\n";
+    struct scratch scratch = make_scratch();
+    char path[128];
+    char args[256];
+    scratch_write(&scratch, "a.csv", csv, strlen(csv), path);
+    for (int as_one = 0; as_one < 2; as_one++) {
+        snprintf(args, sizeof args, "simulate --csv %s --stages 1%s", path,
+                 as_one ? " --t-fb 3us" : "");
+        json_t *d = run_json(args, 0);
+        json_t *rank = json_array_get(json_object_get(d, "ranks"), 0);
+        cr_expect_eq(integer_of(rank, "peak_activation"), 2 + as_one);
+        json_decref(d);
+    }
+    remove_scratch(&scratch);
+}
+
 Test(cli_simulate, a_deadlock_names_its_cycle) {
     const char *csv = "0F0,0B0,0F1,0B1\r\n1F1,1F0,1B0,1B1\r\n";
     struct scratch scratch = make_scratch();

@@ -41,6 +41,15 @@ Test(base, sha256_in_pieces_equals_sha256_of_the_whole) {
     }
 }
 
+Test(base, largest_smallest_and_common_divisor) {
+    cr_assert_eq(pp_max_i64(-2, 3), 3);
+    cr_assert_eq(pp_min_i64(-2, 3), -2);
+    cr_assert_eq(pp_gcd_i64(12, 18), 6);
+    cr_assert_eq(pp_gcd_i64(0, 5), 5);
+    cr_assert_eq(pp_gcd_i64(5, 0), 5);
+    cr_assert_eq(pp_gcd_i64(7, 9), 1);
+}
+
 Test(base, division_rounds_halves_up) {
     cr_assert_eq(pp_div_round_i64(5, 2), 3);
     cr_assert_eq(pp_div_round_i64(4, 3), 1);

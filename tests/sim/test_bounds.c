@@ -243,6 +243,49 @@ Test(bounds, memory_times_time_counts_at_tight_limits) {
     pp_sched_destroy(s);
 }
 
+/* 2 units for 10 ns of the 3 that there are: 20/3 ns. */
+Test(bounds, memory_times_time_is_rounded_up) {
+    static const int64_t five[] = {5}, two[] = {2}, zero[] = {0}, three[] = {3};
+    static const int32_t stage_rank[] = {0};
+    struct pp_costs costs = {.f_ns = five, .i_ns = five, .w_ns = zero};
+    struct pp_memory_model memory = {.f_adds = two, .i_frees = two, .w_frees = zero};
+    struct pp_sched *s = NULL;
+    struct pp_bounds b;
+    cr_assert_eq(pp_sched_create(1, 1, 1, stage_rank, &s, NULL), PP_OK);
+    cr_assert_eq(pp_bounds_of(s, &costs, &memory, three, &b, NULL), PP_OK);
+    cr_expect_eq(b.memory_ns, 7);
+    pp_sched_destroy(s);
+}
+
+/* Either pipeline may come first on a rank, so that only work and memory bind. */
+Test(bounds, two_pipelines_are_bound_by_work_and_memory) {
+    for (int32_t p = 2; p <= 8; p += 2) {
+        for (int32_t m = p; m <= 4 * p; m += p) {
+            struct pp_sched *s = make_schedule("Chimera", p, 2, m);
+            struct sail_row row = {
+                .p = p, .m = m, .f_ns = 20, .i_ns = 20, .w_ns = 20, .p2p_ns = 2, .mem_w = {1, 1}};
+            struct sail_costs costs;
+            struct pp_bounds b;
+            struct pp_eval *eval = NULL;
+            struct pp_trace trace;
+            struct pp_metrics metrics;
+            sail_costs_init(&costs, &row, s);
+            cr_assert_eq(pp_bounds_of(s, &costs.gen.times, NULL, NULL, &b, NULL), PP_OK);
+            cr_expect(b.ends_ns == 0 && b.chain_ns == 0 && b.span_ns == b.work_ns);
+            cr_assert_eq(pp_eval_create(s, &eval, NULL, NULL), PP_OK);
+            cr_assert_eq(pp_trace_init(&trace, s, NULL), PP_OK);
+            cr_assert_eq(pp_eval_run(eval, &costs.gen.times, &trace, NULL), PP_OK);
+            pp_metrics_of(&trace, &metrics, NULL);
+            cr_expect_leq(b.span_ns, metrics.span_ns);
+            cr_expect_leq(b.makespan_ns, metrics.makespan_ns);
+            pp_trace_deinit(&trace);
+            pp_eval_destroy(eval);
+            free(costs.columns);
+            pp_sched_destroy(s);
+        }
+    }
+}
+
 /* Memory for one stage's microbatch at a time, the longest costs, nearly the most actions: more
  * time than a number holds is told as the most. */
 Test(bounds, are_not_beyond_the_longest_order) {

@@ -5,11 +5,11 @@
 
 /* The exhaustive search takes minutes for everything: PP_TEST_FULL=1 asks for that, else a part is
  * searched, chosen by its number. */
-#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
-enum { RANDOM_COUNT = 1000, PART = 400, SMALL_PART = 40 };
-#else
-enum { RANDOM_COUNT = 10000, PART = 40, SMALL_PART = 1 };
-#endif
+enum {
+    RANDOM_COUNT = CASE_STEP > 1 ? 1000 : 10000,
+    PART = CASE_STEP > 1 ? 400 : 40,
+    SMALL_PART = CASE_STEP > 1 ? 40 : 1,
+};
 enum { FULL_RANDOM_COUNT = 1000000 };
 
 static bool is_full(void) {

@@ -86,17 +86,18 @@ Test(check_repair, shuffled_schedules_run_again) {
                 hung);
 }
 
-static void expect_repair(const char *text, const char *wanted, int32_t wanted_moved) {
-    struct pp_csv_expect any = {0};
+static void expect_repair_of(const struct pp_csv_expect *kind, const char *text, const char *wanted,
+                             int32_t wanted_moved) {
     struct pp_findings findings = {0};
     struct pp_sched *s = NULL;
     struct pp_sched *repaired = NULL;
     struct pp_text csv = {0};
     struct pp_err err = {0};
     int32_t moved;
-    pp_sched_csv_parse_all("x.csv", text, strlen(text), &any, &findings, &s, &err);
+    pp_sched_csv_parse_all("x.csv", text, strlen(text), kind, &findings, &s, &err);
     cr_assert_not_null(s, "%s", err.message);
     cr_assert_eq(pp_check_repair(s, &repaired, &moved, &err), PP_OK, "%s", err.message);
+    cr_expect_eq(repaired->part_count, s->part_count);
     cr_assert_eq(pp_sched_csv_write(repaired, &csv, &err), PP_OK);
     cr_expect_str_eq(csv.bytes, wanted);
     cr_expect_eq(moved, wanted_moved, "%d moved, need %d", moved, wanted_moved);
@@ -104,6 +105,19 @@ static void expect_repair(const char *text, const char *wanted, int32_t wanted_m
     pp_findings_deinit(&findings);
     pp_sched_destroy(repaired);
     pp_sched_destroy(s);
+}
+
+static void expect_repair(const char *text, const char *wanted, int32_t wanted_moved) {
+    expect_repair_of(&(struct pp_csv_expect){0}, text, wanted, wanted_moved);
+}
+
+/* Stages 0 and 1 are one pipeline, 2 and 3 the other, from the other end. */
+Test(check_repair, two_pipelines_wait_for_their_own_stages_only) {
+    struct pp_csv_expect both = {.is_bidirectional = true};
+    expect_repair_of(&both, "0F0,3F0,3B0,0B0\n2F0,1F0,1B0,2B0\n",
+                     "0F0,3F0,3B0,0B0\r\n2F0,1F0,1B0,2B0\r\n", 0);
+    expect_repair_of(&both, "0F0,0B0,3F0,3B0\n2F0,2B0,1F0,1B0\n",
+                     "0F0,3F0,3B0,0B0\r\n2F0,1F0,2B0,1B0\r\n", 3);
 }
 
 Test(check_repair, one_action_is_pulled_forward_the_shortest_way) {
@@ -122,10 +136,14 @@ Test(check_repair, a_pair_is_split_only_where_it_must_be) {
     /* two pairs that need each other: one is split */
     expect_repair("0F0,(0F1;0B0)OVERLAP_F_B,0B1\n1F0,(1F1;1B0)OVERLAP_F_B,1B1\n",
                   "0F0,0F1,0B0,0B1\r\n1F0,(1F1;1B0)OVERLAP_F_B,1B1\r\n", 1);
+    /* W needs more than the pair's F */
+    expect_repair("(0F0;0W0)OVERLAP_F_B,0I0\n", "0F0,0I0,0W0\r\n", 2);
+    /* pulled forward whole: two actions */
+    expect_repair("0F0,0B1,(0F1;0B0)OVERLAP_F_B\n", "0F0,(0F1;0B0)OVERLAP_F_B,0B1\r\n", 2);
 }
 
-static void expect_none(const char *text, const char *words) {
-    struct pp_csv_expect any = {0};
+static void expect_none(bool is_lowered, const char *text, const char *words) {
+    struct pp_csv_expect any = {.is_lowered = is_lowered};
     struct pp_findings findings = {0};
     struct pp_sched *s = NULL;
     struct pp_sched *repaired = NULL;
@@ -140,8 +158,9 @@ static void expect_none(const char *text, const char *words) {
 }
 
 Test(check_repair, what_no_order_mends_is_said) {
-    expect_none("0F0,0B0,0F0\n1F0,1B0\n", "0F0 is one too many");
-    expect_none("0F0,0B0,0W0\n1F0,1B0\n", "0W0 is one too many");
-    expect_none("0F0,0I0\n1F0,1B0\n", "0W0 is missing");
-    expect_none("0F0,0B0\n1F0\n", "1B0 is missing");
+    expect_none(false, "0F0,0B0,0F0\n1F0,1B0\n", "0F0 is one too many");
+    expect_none(false, "0F0,0B0,0W0\n1F0,1B0\n", "0W0 is one too many");
+    expect_none(false, "0F0,0I0\n1F0,1B0\n", "0W0 is missing");
+    expect_none(false, "0F0,0B0\n1F0\n", "1B0 is missing");
+    expect_none(true, "0F0,0OFFLOAD0,0RELOAD0,0B0\n", "0OFFLOAD0 is bound to its place");
 }

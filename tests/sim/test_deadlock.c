@@ -20,3 +20,38 @@ Test(deadlock, the_shortest_cycle_is_named_also_if_a_longer_one_is_found_first) 
     pp_deadlock_deinit(&d);
     pp_sched_destroy(s);
 }
+
+/* A loop of `ranks`, each with its two stages' actions the wrong way round. */
+static struct pp_sched *waiting_loop(int32_t ranks) {
+    struct pp_text csv = {0};
+    struct pp_err err = {0};
+    pp_text_printf(&csv, "%dF0,0F0,%dB0,0B0\n", ranks, ranks);
+    for (int32_t r = 1; r < ranks; r++) {
+        pp_text_printf(&csv, "%dF0,%dF0,%dB0,%dB0\n", r, ranks + r, ranks + r, r);
+    }
+    struct pp_sched *s = parse_csv(csv.bytes, &err);
+    cr_assert_not_null(s, "%s", err.message);
+    pp_text_free(&csv);
+    return s;
+}
+
+Test(deadlock, six_waits_are_named_and_more_are_counted) {
+    for (int32_t ranks = 2; ranks <= 9; ranks++) {
+        struct pp_sched *s = waiting_loop(ranks);
+        struct pp_eval *e = NULL;
+        struct pp_deadlock d = {0};
+        struct pp_err err = {0};
+        cr_assert_eq(pp_eval_create(s, &e, &d, &err), PP_E_DEADLOCK);
+        cr_assert_eq(d.wait_count, ranks, "%s", err.message);
+        int named = 0;
+        for (const char *at = err.message; (at = strstr(at, "waits in ")) != NULL; at++) {
+            named++;
+        }
+        cr_expect_eq(named, ranks < 6 ? ranks : 6, "%s", err.message);
+        char rest[32];
+        snprintf(rest, sizeof rest, " and so on, %d waits", ranks);
+        cr_expect_eq(strstr(err.message, rest) != NULL, ranks > 6, "%s", err.message);
+        pp_deadlock_deinit(&d);
+        pp_sched_destroy(s);
+    }
+}

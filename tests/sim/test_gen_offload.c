@@ -83,6 +83,25 @@ static struct pp_sched *without_transfers(const struct pp_sched *s) {
     return plain;
 }
 
+/* A lane has a microbatch's computing time for a round trip of each chunk that it offloads. */
+static void expect_lane_carries(const struct pp_sched *s, const struct columns *c) {
+    int64_t spare_ns[MOST_STAGES] = {0};
+    bool seen[MOST_STAGES] = {false};
+    for (int32_t stage = 0; stage < s->stage_count; stage++) {
+        spare_ns[s->stage_rank[stage]] += c->f[stage] + c->i[stage] + c->w[stage];
+    }
+    for (int32_t at = 0; at < s->action_count; at++) {
+        int32_t stage = s->actions[at].stage;
+        if (s->actions[at].type == PP_OFFLOAD && !seen[stage]) {
+            seen[stage] = true;
+            spare_ns[s->stage_rank[stage]] -= 2 * c->offload[stage];
+        }
+    }
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        cr_assert_geq(spare_ns[rank], 0, "rank %d", rank);
+    }
+}
+
 /* Generates and evaluates; whatever is asked, no time may be lost against the order alone. */
 static struct got answer(const struct ask *a) {
     static struct columns c;
@@ -97,6 +116,7 @@ static struct got answer(const struct ask *a) {
     cr_assert(got.status == PP_OK || (got.status == PP_E_LIMIT && a->limit > 0), "%s", err.message);
     if (got.status == PP_OK) {
         struct pp_sched *order = without_transfers(s);
+        expect_lane_carries(s, &c);
         evaluate(s, &c, &got);
         evaluate(order, &c, &plain);
         cr_assert_eq(got.makespan_ns, plain.makespan_ns, "p %d v %d m %d offload %ld", a->p, a->v,

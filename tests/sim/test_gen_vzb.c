@@ -1,5 +1,6 @@
 /* VZB against the zero-bubble authors' search (sail.tsv), their published table, the closed form,
  * and its own promises for any costs and limits. */
+#include "sim/gen_search.h"
 #include "tests/sim/sail_support.h"
 
 static bool is_zbv(const struct sail_row *row, struct sail_schedule *ours) {
@@ -106,6 +107,28 @@ static void draw(struct drawn *d, uint64_t *seed) {
     d->config.costs = &d->costs;
 }
 
+/* The bounds at which the search ends are none unless every order is above them. */
+static void expect_above_bounds(const struct drawn *d, const struct pp_sched *s,
+                                const struct pp_eval *eval) {
+    struct pp_gen_model model;
+    struct pp_decoder decoder;
+    struct pp_search search;
+    struct pp_trace trace;
+    struct pp_metrics metrics;
+    cr_assert_eq(pp_gen_model_init(&model, &d->config, s, NULL), PP_OK);
+    cr_assert_eq(pp_decoder_init(&decoder, s, &model, NULL), PP_OK);
+    cr_assert_eq(pp_search_init(&search, &decoder, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&trace, s, NULL), PP_OK);
+    cr_assert_eq(pp_eval_run(eval, &d->costs.times, &trace, NULL), PP_OK);
+    pp_metrics_of(&trace, &metrics, NULL);
+    cr_expect_geq(metrics.span_ns, search.bounds.span_ns);
+    cr_expect_geq(metrics.makespan_ns, search.bounds.makespan_ns);
+    pp_trace_deinit(&trace);
+    pp_search_deinit(&search);
+    pp_decoder_deinit(&decoder);
+    pp_gen_model_deinit(&model);
+}
+
 /* Generates; PP_OK only if it also runs and stays within the limit. */
 static void check_drawn(const struct drawn *d) {
     const struct pp_schedule_info *info = find_schedule("VZB");
@@ -126,6 +149,7 @@ static void check_drawn(const struct drawn *d) {
         cr_assert_leq(peaks[rank].peak, most, "p %d m %d rank %d", p, d->config.microbatch_count,
                       rank);
     }
+    expect_above_bounds(d, s, eval);
     pp_eval_destroy(eval);
     pp_sched_destroy(s);
 }

@@ -242,6 +242,8 @@ Test(schedule_csv, faults_are_noted_once) {
         {"1F0,1B0,1F1,1B1\n0F0,0B0,0F1,0B1\n", 2, {"1F0", "0F0"}},
         {"0F0,0B0,1F0,1B0,0F1,0B1\n1F0,1B0,0F0,1F1,1B1\n", 2, {"1F0", "0F0"}},
         {"0F0,0B0,0F1,0B1\n1F0,1B0,1F1,1B1\n0F0,1F0\n\n1F0\n", 1, {"0F0"}},
+        {"0F0,0B0,\"0F1\"no,0F1,0B1\n1F0,1B0,1F1,1B1\n", 1, {"0F1"}},
+        {"0F0,0B0,0F1,0B1\n1F0,1B0,1F1,1\"B1,1B1\n", 1, {"1"}},
     };
     static const int32_t straight[] = {0, 1};
     struct pp_csv_expect expect = {

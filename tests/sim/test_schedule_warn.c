@@ -26,6 +26,9 @@ static const struct warned rows[] = {
     {"0F0,3F0,3B0,0B0\n1F0,2F0,2B0,1B0\n", false, "Interleaved1F1B", "W_PLACEMENT ", "loop"},
     {"0F0,2F0,2B0,0B0\n1F0,3F0,3B0,1B0\n", false, "Interleaved1F1B", "", NULL},
     {"0F0,2F0,2B0,0B0\n1F0,3F0,3B0,1B0\n", false, "ZBVZeroBubble", "W_PLACEMENT ", "in a V"},
+    {"0F0,2F0,2B0,0B0\n1F0,1B0\n", false, "ZBVZeroBubble", "W_PLACEMENT ",
+     "cannot build 3 stages on 2 ranks in a V"},
+    {"0F0,2F0,2B0,0B0\n1F0,1B0\n", false, "Chimera", "", NULL}, /* Automodel has no such name */
     {v_shaped, true, NULL, "", NULL},
     {"0F0,0SEND_F0,0F1,0SEND_F1,0RECV_B0,0B0,0RECV_B1,0B1\n"
      "1RECV_F1,1RECV_F0,1F0,1B0,1SEND_B0,1F1,1B1,1SEND_B1\n",
