@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct flags {
@@ -70,9 +71,12 @@ static enum pp_status read_comms(const char *word, int32_t *buffer_count_p, stru
         *buffer_count_p = (int32_t)count;
         return PP_OK;
     }
-    int32_t chosen;
-    return choose("--comms", word, (const char *const[]){"rendezvous", "buffered:K"}, 1, &chosen,
-                  err);
+    if (strcmp(word, "rendezvous") == 0) {
+        return PP_OK;
+    }
+    return pp_fail(err, PP_E_USAGE,
+                   "--comms: '%.40s' is none of its values; expected rendezvous or buffered:K",
+                   word);
 }
 
 static enum pp_status read_words(const struct flags *flags, struct pp_check_asked *asked,
@@ -182,31 +186,46 @@ static enum pp_status read_text(struct check *c, struct pp_err *err) {
 
 /* ---- the repaired file ---- */
 
-/* Writes beside it and renames, so that `path` is never a part of a file. */
-static enum pp_status write_whole(const char *path, const char *bytes, size_t size,
-                                  struct pp_err *err) {
+static int write_all(FILE *f, const char *bytes, size_t size) {
+    int why = fwrite(bytes, 1, size, f) == size ? 0 : errno;
+    return fclose(f) != 0 && why == 0 ? errno : why;
+}
+
+/* Writes beside it and renames, so that `path` is never a part of a file. @return 0 or an errno */
+static int replace_file(const char *path, mode_t mode, const char *bytes, size_t size) {
     struct pp_text temporary = {0};
     pp_text_printf(&temporary, "%s.%ld.tmp", path, (long)getpid());
-    if (temporary.failed) {
-        pp_text_free(&temporary);
-        return pp_fail(err, PP_E_NOMEM, "out of memory to write %s", path);
-    }
-    FILE *f = fopen(temporary.bytes, "wbx");
-    bool written = f != NULL && fwrite(bytes, 1, size, f) == size;
-    int why = errno;
-    if (f != NULL && fclose(f) != 0) {
-        written = false;
-        why = errno;
-    }
-    if (written && rename(temporary.bytes, path) != 0) {
-        written = false;
-        why = errno;
-    }
-    if (!written && f != NULL) {
-        unlink(temporary.bytes);
+    FILE *f = temporary.failed ? NULL : fopen(temporary.bytes, "wbx");
+    int why = temporary.failed ? ENOMEM : errno;
+    if (f != NULL) {
+        why = mode != 0 && fchmod(fileno(f), mode) != 0 ? errno : 0;
+        int unwritten = write_all(f, bytes, size);
+        why = why != 0 ? why : unwritten;
+        if (why == 0 && rename(temporary.bytes, path) != 0) {
+            why = errno;
+        }
+        if (why != 0) {
+            unlink(temporary.bytes);
+        }
     }
     pp_text_free(&temporary);
-    return written ? PP_OK : pp_fail(err, PP_E_IO, "cannot write %s: %s", path, strerror(why));
+    return why;
+}
+
+/* A file is replaced; what is none, as a pipe or a link, is written to. */
+static enum pp_status write_whole(const char *path, const char *bytes, size_t size,
+                                  struct pp_err *err) {
+    struct stat there;
+    int why;
+    if (lstat(path, &there) != 0) {
+        why = replace_file(path, 0, bytes, size);
+    } else if (S_ISREG(there.st_mode)) {
+        why = replace_file(path, there.st_mode & 0777, bytes, size);
+    } else {
+        FILE *f = fopen(path, "wb");
+        why = f == NULL ? errno : write_all(f, bytes, size);
+    }
+    return why == 0 ? PP_OK : pp_fail(err, PP_E_IO, "cannot write %s: %s", path, strerror(why));
 }
 
 /* A file without fault is its own repair, byte for byte. */

@@ -1,6 +1,8 @@
 /* `pipeplan check` as a user meets it. */
 #include "tests/cli/run.h"
 
+#include <sys/stat.h>
+
 /* Writes a schedule and returns the options that check it: "check FILE --pp ..." */
 struct asked {
     struct scratch scratch;
@@ -35,7 +37,7 @@ Test(cli_check, a_valid_file_is_told_so_with_all_that_was_assumed) {
     json_decref(d);
     struct ran r = run_plan(a.line);
     cr_assert_eq(r.code, 0);
-    cr_assert(strstr(text_of(&r.out), "s.csv: valid (csv, ours lowering") != NULL, "%s",
+    cr_assert(strstr(text_of(&r.out), "s.csv: valid (csv, lowering ours") != NULL, "%s",
               text_of(&r.out));
     cr_assert_str_eq(text_of(&r.messages), "");
     ran_free(&r);
@@ -413,6 +415,38 @@ Test(cli_check, a_place_that_cannot_be_written_is_exit_4_and_leaves_nothing) {
     struct ran r = run_shell(list);
     cr_assert_str_eq(text_of(&r.out), "s.csv\n");
     ran_free(&r);
+    remove_scratch(&a.scratch);
+}
+
+Test(cli_check, a_repaired_file_keeps_its_place) {
+    static const char passing[] = "0F0,0F1,0B0,0B1\r\n1F0,1F1,1B0,1B1\r\n";
+    char line[768];
+    char file[128];
+    char link_to[128];
+    struct stat there;
+    struct asked a = ask(hanging, two);
+    snprintf(file, sizeof file, "%s/s.csv", a.scratch.folder);
+    snprintf(link_to, sizeof link_to, "%s/link.csv", a.scratch.folder);
+    cr_assert_eq(chmod(file, 0640), 0);
+    cr_assert_eq(symlink("s.csv", link_to), 0);
+    repair_line(&a, "link.csv", "", line, sizeof line);
+    json_decref(run_json(line, 1));
+    cr_assert_eq(lstat(link_to, &there), 0);
+    cr_expect(S_ISLNK(there.st_mode), "the link was replaced");
+    cr_assert_eq(stat(file, &there), 0);
+    cr_expect_eq(there.st_mode & 0777, 0640);
+    expect_file(&a.scratch, "s.csv", passing);
+    /* what is no file is written to */
+    char pipe_line[1024];
+    snprintf(pipe_line, sizeof pipe_line,
+             "mkfifo %s/pipe && { timeout 20 cat %s/pipe > %s/read.csv & } && "
+             "$P %s --repair %s/pipe > /dev/null; wait; test -p %s/pipe",
+             a.scratch.folder, a.scratch.folder, a.scratch.folder, a.line, a.scratch.folder,
+             a.scratch.folder);
+    struct ran r = run_shell(pipe_line);
+    cr_expect_eq(r.code, 0, "%s", text_of(&r.messages));
+    ran_free(&r);
+    expect_file(&a.scratch, "read.csv", passing);
     remove_scratch(&a.scratch);
 }
 
