@@ -41,7 +41,7 @@ enum pp_status pp_gen_check_two_ends(const struct pp_gen_config *c, int32_t leas
     if (c->rank_count % 2 != 0) {
         pp_fail(err, PP_E_RANGE, "a pipeline from each end needs an even number of ranks: got %d",
                 c->rank_count);
-        pp_hint(err, "nearest count that works: %d", c->rank_count + 1);
+        pp_hint(err, "nearest number of ranks that works: %d", c->rank_count + 1);
         return PP_E_RANGE;
     }
     int32_t works = c->microbatch_count + c->microbatch_count % 2;

@@ -89,6 +89,15 @@ static int32_t carried_chunks(const struct pp_gen_config *c, const struct pp_gen
     return n;
 }
 
+/* A rank's activations of one microbatch. */
+static int64_t share_of(const struct pp_gen_config *c, const struct pp_gen_model *m, int32_t rank) {
+    int64_t share = 0;
+    for (int32_t chunk = 0; chunk < c->stages_per_rank; chunk++) {
+        share += m->adds[chunk * c->rank_count + rank];
+    }
+    return share;
+}
+
 /* Plans half of the rank's chunks or, under a limit, the fewest that keep it; no more than the lane
  * carries. */
 static enum pp_status plan_rank(struct pp_offload *o, const struct pp_gen_config *c, int32_t rank,
@@ -107,11 +116,13 @@ static enum pp_status plan_rank(struct pp_offload *o, const struct pp_gen_config
         pp_offload_plan(o, rank, n * c->rank_count);
         bool fits = pp_offload_peak(o) <= m->limit[rank];
         if (!fits && n == most) {
-            return pp_fail(err, PP_E_LIMIT,
-                           "memory limit of rank %d: got %lld, it would hold %lld with %d of its "
-                           "%d chunks offloaded, as many as its transfers have time for",
-                           rank, (long long)m->limit[rank], (long long)pp_offload_peak(o), most,
-                           c->stages_per_rank);
+            return pp_fail(
+                err, PP_E_LIMIT,
+                "memory limit of rank %d: it would hold %.4g whole shares of a "
+                "microbatch with %d of its %d chunks offloaded, as many as its transfers "
+                "have time for",
+                rank, (double)pp_offload_peak(o) / (double)share_of(c, m, rank), most,
+                c->stages_per_rank);
         }
         *(fits ? &enough : &too_few) = n;
     }

@@ -77,11 +77,9 @@ static enum pp_status set_limits(struct pp_order *o, int32_t shares, struct pp_e
         int64_t own = shares * one;
         o->limit[rank] = own < m->limit[rank] ? own : m->limit[rank];
         if (o->limit[rank] < one) {
-            enum pp_status status = pp_fail(
-                err, PP_E_LIMIT, "rank %d: a microbatch's activations are %lld, the limit is %lld",
-                rank, (long long)one, (long long)o->limit[rank]);
-            pp_hint(err, "no order holds less than one microbatch of a rank's two stages");
-            return status;
+            return pp_fail(err, PP_E_LIMIT,
+                           "memory limit of rank %d: no room for one microbatch on its two stages",
+                           rank);
         }
     }
     return PP_OK;

@@ -23,9 +23,8 @@ static enum pp_status check_limit(const struct pp_gen_config *c, const struct pp
         int64_t least = m->adds[rank] + m->adds[2 * p - 1 - rank];
         if (m->limit[rank] < least) {
             return pp_fail(err, PP_E_LIMIT,
-                           "memory limit of rank %d: got %lld, one microbatch on its two stages "
-                           "takes %lld",
-                           rank, (long long)m->limit[rank], (long long)least);
+                           "memory limit of rank %d: no room for one microbatch on its two stages",
+                           rank);
         }
     }
     return PP_OK;

@@ -86,8 +86,7 @@ static enum pp_status resolve_limits(struct pp_zb_play *play, int64_t shares, st
         }
         if (limit < adds) {
             pp_fail(err, PP_E_LIMIT,
-                    "rank %d: the activations of one microbatch take %lld, the limit is %lld", rank,
-                    (long long)adds, (long long)limit);
+                    "memory limit of rank %d: no room for the activations of one microbatch", rank);
             pp_hint(err, "smaller microbatches, recomputation or more ranks need less");
             return PP_E_LIMIT;
         }

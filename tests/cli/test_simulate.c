@@ -124,6 +124,21 @@ Test(cli_simulate, mem_w_says_what_w_keeps) {
     remove_scratch(&scratch);
 }
 
+/* The limit is a user's, in shares: no message counts in the units of a generator. */
+Test(cli_simulate, a_limit_without_an_order_names_the_rank) {
+    static const char *const names[] = {"ZB1P", "ZB2P", "VMin", "VHalf", "VZB", "V1F1B"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char args[160];
+        snprintf(args, sizeof args,
+                 "simulate --schedule %s --pp 4 --microbatches 8 --mem-w 3/7 --memory-limit 1/2",
+                 names[i]);
+        expect_error(args, 1, "E_LIMIT", "memory limit of rank 0: no room for");
+    }
+    expect_error("simulate --schedule PipeOffload --pp 3 --stages-per-rank 3 --microbatches 5 "
+                 "--mem-w 3/7 --t-offload 1s --memory-limit 1",
+                 1, "E_LIMIT", "it would hold 2.333 whole shares of a microbatch with 0 of its 3");
+}
+
 /* ---- transfers to the host ---- */
 
 static double highest_peak(const json_t *d) {

@@ -76,10 +76,12 @@ Test(gen_dualpipe, idle_and_peak_are_what_the_row_states) {
 
 /* The refused number is replaced by the one of the hint. */
 static void take_hint(struct pp_gen_config *c, enum pp_status status, const struct pp_err *err) {
-    static const char text[] = "nearest count that works: ";
-    cr_assert_eq(strncmp(err->hint, text, sizeof text - 1), 0, "%s", err->hint);
-    int32_t works = (int32_t)strtol(err->hint + sizeof text - 1, NULL, 10);
-    *(status == PP_E_RANGE ? &c->rank_count : &c->microbatch_count) = works;
+    bool is_ranks = status == PP_E_RANGE;
+    const char *text =
+        is_ranks ? "nearest number of ranks that works: " : "nearest count that works: ";
+    cr_assert_eq(strncmp(err->hint, text, strlen(text)), 0, "%s", err->hint);
+    int32_t works = (int32_t)strtol(err->hint + strlen(text), NULL, 10);
+    *(is_ranks ? &c->rank_count : &c->microbatch_count) = works;
 }
 
 Test(gen_dualpipe, any_counts_run_or_are_refused_with_one_that_works) {
