@@ -115,8 +115,9 @@ const struct pp_schedule_info pp_gen_info_gis = {
     .splits_backward = true,
     .takes_group = true,
     .microbatch_rule = "any; group g of ceil(p/2) to p, default p",
-    .bubble = "(2*(p-1)+(v-1)*(p-g))/(3*v*m+2*(p-1)+(v-1)*(p-g)) for F = I = W",
-    .memory = "(g*(v-1)+p)/v",
+    .bubble = "(2*(p-1)+(v-1)*(p-g))/(3*v*m+2*(p-1)+(v-1)*(p-g)) for F = I = W "
+              "and m a multiple of g",
+    .memory = "(g*(v-1)+p)/v for m >= p",
     .source = "Wan et al., PipeOffload, arXiv 2503.01328",
     .check = check_group,
     .generate = generate_gis,
@@ -131,8 +132,9 @@ const struct pp_schedule_info pp_gen_info_gish = {
     .default_stages_per_rank = 2,
     .splits_backward = true,
     .microbatch_rule = "any",
-    .bubble = "(2*(p-1)+(v-1)*floor(p/2))/(3*v*m+2*(p-1)+(v-1)*floor(p/2)) for F = I = W",
-    .memory = "(ceil(p/2)*(v-1)+p)/v",
+    .bubble = "(2*(p-1)+(v-1)*floor(p/2))/(3*v*m+2*(p-1)+(v-1)*floor(p/2)) for F = I = W "
+              "and m a multiple of ceil(p/2)",
+    .memory = "(ceil(p/2)*(v-1)+p)/v for m >= p",
     .source = "Wan et al., PipeOffload, arXiv 2503.01328",
     .check = pp_gen_check_any,
     .generate = generate_gish,

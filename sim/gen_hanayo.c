@@ -391,7 +391,7 @@ const struct pp_schedule_info pp_gen_info_hanayo = {
     .default_stages_per_rank = 2,
     .uses_costs = true,
     .microbatch_rule = "any; stages a rank even, two a wave",
-    .bubble = "(p-1)/(v*m+p-1) for v = 2 and m >= 3*p/2, else at least",
+    .bubble = "(p-1)/(v*m+p-1) for v = 2, m >= 3*p/2 and m <= 4*p, else at least",
     .memory = "min(m, 2*p) for zero p2p, at most",
     .source = "Liu et al., Hanayo, arXiv 2308.15762; order by list scheduling and justification",
     .check = check_hanayo,

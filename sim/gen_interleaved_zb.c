@@ -149,7 +149,7 @@ const struct pp_schedule_info pp_gen_info_interleaved_zero_bubble = {
     .splits_backward = true,
     .microbatch_rule = "m a multiple of max(1, floor(m/p))",
     .bubble = "(p-1)/(3*v*m+p-1) for F = I = W and m a multiple of p",
-    .memory = "p",
+    .memory = "p for m a multiple of p",
     .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241; PyTorch 2.14.1 "
               "ScheduleInterleavedZeroBubble",
     .check = pp_gen_check_rounds,

@@ -95,7 +95,7 @@ const struct pp_schedule_info pp_gen_info_interleaved_1f1b = {
     .microbatch_rule = "m a multiple of max(1, floor(m/p))",
     .bubble = "(p-1)/(v*m+p-1) for m a multiple of p; idle (p-1)*T/v + (2*p*v-p-2)*c with "
               "transfers of c",
-    .memory = "p + (p-1)/v",
+    .memory = "min(m, p + (p-1)/v) for m a multiple of p",
     .source = "Narayanan et al., Megatron-LM, arXiv 2104.04473; PyTorch 2.14.1 "
               "ScheduleInterleaved1F1B",
     .check = pp_gen_check_rounds,

@@ -35,8 +35,8 @@ const struct pp_schedule_info pp_gen_info_1f1b_overlap = {
     .max_stages_per_rank = 1,
     .default_stages_per_rank = 1,
     .microbatch_rule = "any",
-    .bubble = "(p-1)/(m+p-1) for pairs that run in order and m >= 2p-1",
-    .memory = "min(m, 2p)",
+    .bubble = "(p-1)/(m+p-1) for pairs that run in order and m >= 2*p-1",
+    .memory = "min(m, 2*p)",
     .source = "Megatron-LM, 1F1B with expert exchange overlapped; Victarry, "
               "PP-Schedule-Visualization",
     .check = pp_gen_check_any,

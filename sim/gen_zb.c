@@ -187,7 +187,7 @@ const struct pp_schedule_info pp_gen_info_zb1p = {
     .splits_backward = true,
     .uses_costs = true,
     .microbatch_rule = "any",
-    .bubble = "(p-1)/(3*m+p-1) for F = I = W",
+    .bubble = "(p-1)/(3*m+p-1) for F = I = W and m >= p",
     .memory = "p for the default limit, at most",
     .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241",
     .check = pp_gen_check_any,
@@ -205,7 +205,8 @@ const struct pp_schedule_info pp_gen_info_zb2p = {
     .splits_backward = true,
     .uses_costs = true,
     .microbatch_rule = "any",
-    .bubble = "(p-1)/(3*m+p-1) for F = I = W; each rank's own span has none",
+    .bubble =
+        "(p-1)/(3*m+p-1) for F = I = W and m >= p; each rank's own span has none for m >= 2*p-1",
     .memory = "2*p for the default limit, at most",
     .source = "Qi et al., Zero Bubble Pipeline Parallelism, arXiv 2401.10241",
     .check = pp_gen_check_any,

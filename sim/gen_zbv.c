@@ -99,8 +99,8 @@ const struct pp_schedule_info pp_gen_info_zbv_zero_bubble = {
     .default_stages_per_rank = 2,
     .splits_backward = true,
     .microbatch_rule = "any",
-    .bubble = "(p-1)/(6*m+p-1) for F = I = W",
-    .memory = "p",
+    .bubble = "(p-1)/(6*m+p-1) for F = I = W and m >= 3*p/2",
+    .memory = "min(m, p)",
     .source = "Qi et al., Pipeline Parallelism with Controllable Memory, arXiv 2405.15362; "
               "PyTorch 2.14.1 ScheduleZBVZeroBubble",
     .check = pp_gen_check_any,
