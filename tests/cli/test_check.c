@@ -35,7 +35,7 @@ Test(cli_check, a_valid_file_is_told_so_with_all_that_was_assumed) {
     json_decref(d);
     struct ran r = run_plan(a.line);
     cr_assert_eq(r.code, 0);
-    cr_assert(strstr(text_of(&r.out), "s.csv: valid (csv, ours lowering") != NULL, "%s",
+    cr_assert(strstr(text_of(&r.out), "s.csv: valid (csv, lowering ours") != NULL, "%s",
               text_of(&r.out));
     cr_assert_str_eq(text_of(&r.messages), "");
     ran_free(&r);
