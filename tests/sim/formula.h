@@ -1,6 +1,7 @@
 /* The closed forms that `schedule --list` prints, read as arithmetic, so that a test can hold them
  * against the simulation: + - * /, parentheses, floor() ceil() min(,) max(,), numbers and variables
- * of one letter. A form may begin with "at most" and ends at " for ", where a condition begins. */
+ * of one letter. A form may begin with "at most" or "about" and ends at " for ", where a condition
+ * begins. */
 #ifndef PP_TESTS_FORMULA_H
 #define PP_TESTS_FORMULA_H
 
@@ -98,9 +99,11 @@ static inline double formula_sum(struct formula *f) {
 
 /* The value of a closed form; `f->value` has been filled. */
 static inline double formula_of(struct formula *f, const char *text) {
-    static const char bound[] = "at most ";
+    static const char *const limits[] = {"at most ", "about "};
     f->text = f->at = text;
-    f->at += strncmp(text, bound, strlen(bound)) == 0 ? strlen(bound) : 0;
+    for (int i = 0; i < 2; i++) {
+        f->at += strncmp(text, limits[i], strlen(limits[i])) == 0 ? strlen(limits[i]) : 0;
+    }
     double v = formula_sum(f);
     formula_blanks(f);
     cr_assert(*f->at == '\0' || strncmp(f->at, "for ", 4) == 0, "'%s' stops at '%s'", text, f->at);
