@@ -6,7 +6,7 @@
 #ifndef PP_SIM_COSTS_H
 #define PP_SIM_COSTS_H
 
-#include <stdint.h>
+#include "sim/schedule.h"
 
 /** Arrays are [stage_count], ns, each <= PP_COST_MAX_NS. */
 struct pp_costs {
@@ -21,5 +21,16 @@ struct pp_costs {
 };
 
 #define PP_COST_MAX_NS ((int64_t)1 << 38) /* 275 s an action: 2^24 actions stay below 2^62 */
+
+/** @param s  sealed or not: only its placement is read
+ *  @return PP_OK, PP_E_RANGE (a duration, or a transfer between ranks, negative or above
+ *          PP_COST_MAX_NS, with its stage) */
+enum pp_status pp_costs_check(const struct pp_costs *c, const struct pp_sched *s,
+                              struct pp_err *err);
+
+/** Transfer of the input that F (`forward`), else I or B, of `stage` gets: 0 if it is made on the
+ *  same rank, or is the first. */
+int64_t pp_costs_transfer_ns(const struct pp_costs *c, const struct pp_sched *s, bool forward,
+                             int32_t stage);
 
 #endif

@@ -177,43 +177,17 @@ void pp_eval_destroy(struct pp_eval *e) {
     }
 }
 
-static enum pp_status check_cost(int64_t ns, const char *what, int32_t stage, struct pp_err *err) {
-    if (ns >= 0 && ns <= PP_COST_MAX_NS) {
-        return PP_OK;
-    }
-    return pp_fail(err, PP_E_RANGE, "%s of stage %d: got %lld ns, need 0 to %lld", what, stage,
-                   (long long)ns, (long long)PP_COST_MAX_NS);
-}
-
-/* Transfer of the input that `type` of `stage` gets from the neighbour stage. */
-static int64_t transfer_of(const struct pp_sched *s, const int64_t *recv_ns,
-                           enum pp_action_type type, int32_t stage) {
-    struct pp_action a = {.stage = stage, .type = (uint8_t)type};
-    int32_t from = pp_sched_producer_rank(s, &a);
-    return recv_ns != NULL && from >= 0 && from != s->stage_rank[stage] ? recv_ns[stage] : 0;
-}
-
-static enum pp_status fill_costs(const struct pp_eval *e, const struct pp_costs *c,
-                                 struct pp_err *err) {
+static void fill_costs(const struct pp_eval *e, const struct pp_costs *c) {
     const int64_t *durations[TYPE_COUNT] = {
         [PP_F] = c->f_ns, [PP_I] = c->i_ns, [PP_W] = c->w_ns, [PP_B] = c->b_ns};
     for (int32_t stage = 0; stage < e->s->stage_count; stage++) {
         for (enum pp_action_type type = PP_F; type <= PP_B; type++) {
-            struct cost *cost = &e->costs[stage * TYPE_COUNT + (int32_t)type];
-            const int64_t *recv_ns = type == PP_F ? c->recv_f_ns : c->recv_b_ns;
-            cost->duration_ns = durations[type][stage];
-            cost->transfer_ns = transfer_of(e->s, recv_ns, type, stage);
-            PP_TRY(check_cost(cost->duration_ns, pp_action_type_text(type), stage, err));
-            PP_TRY(check_cost(cost->transfer_ns, "transfer", stage, err));
-        }
-        if (c->pair_ns != NULL) {
-            PP_TRY(check_cost(c->pair_ns[stage], "pair", stage, err));
-        }
-        if (c->offload_ns != NULL) {
-            PP_TRY(check_cost(c->offload_ns[stage], "offload", stage, err));
+            e->costs[stage * TYPE_COUNT + (int32_t)type] = (struct cost){
+                .duration_ns = durations[type][stage],
+                .transfer_ns =
+                    type == PP_W ? 0 : pp_costs_transfer_ns(c, e->s, type == PP_F, stage)};
         }
     }
-    return PP_OK;
 }
 
 static int64_t later(int64_t a, int64_t b) {
@@ -308,7 +282,8 @@ static void sweep_offloads(const struct pp_eval *e, const struct pp_costs *c, in
 enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
                            struct pp_trace *trace, struct pp_err *err) {
     PP_ASSERT(trace->sched == e->s);
-    PP_TRY(fill_costs(e, costs, err));
+    PP_TRY(pp_costs_check(costs, e->s, err));
+    fill_costs(e, costs);
     trace->end_ns[e->s->action_count] = 0;
     if (e->lanes != NULL) {
         sweep_offloads(e, costs, trace->start_ns, trace->end_ns);

@@ -146,6 +146,9 @@ enum pp_status pp_schedule_begin(const struct pp_schedule_info *info,
 enum pp_status pp_schedule_finish(const struct pp_schedule_info *info,
                                   const struct pp_gen_config *config, struct pp_sched *s,
                                   struct pp_err *err) {
+    if (config->costs != NULL) {
+        PP_TRY(pp_costs_check(&config->costs->times, s, err));
+    }
     PP_TRY(info->generate(config, s, err));
     return pp_sched_seal(s, err);
 }

@@ -103,7 +103,8 @@ enum pp_status pp_schedule_begin(const struct pp_schedule_info *info,
                                  struct pp_err *err);
 
 /** Adds the actions and seals. `config` as given to pp_schedule_begin, now with costs.
- *  @return PP_OK, PP_E_LIMIT (no order fits the memory limit), PP_E_NOMEM */
+ *  @return PP_OK, PP_E_RANGE (as pp_costs_check), PP_E_LIMIT (no order fits the memory limit),
+ *          PP_E_NOMEM */
 enum pp_status pp_schedule_finish(const struct pp_schedule_info *info,
                                   const struct pp_gen_config *config, struct pp_sched *s,
                                   struct pp_err *err);

@@ -147,7 +147,11 @@ enum pp_status pp_stage_costs_init(struct pp_stage_costs *c, const struct pp_cos
     }
     share_out(c, o, s);
     link_columns(c, o, s);
-    return PP_OK;
+    enum pp_status status = pp_costs_check(&c->costs, s, err);
+    if (status != PP_OK) {
+        pp_stage_costs_deinit(c);
+    }
+    return status;
 }
 
 struct pp_gen_costs pp_stage_costs_for_generator(const struct pp_stage_costs *c) {

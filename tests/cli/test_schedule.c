@@ -101,6 +101,19 @@ Test(cli_schedule, list_names_all) {
     json_decref(d);
 }
 
+/* Whether or not the order depends on them: no other command takes them either. */
+Test(cli_schedule, costs_beyond_the_limit_are_refused) {
+    static const char *const names[] = {"GPipe", "VZB", "ZB1P", "Hanayo", "PipeOffload"};
+    static const char *const costs[] = {"--t-f 4000000s", "--t-p2p 300s", "--t-offload 300000s",
+                                        "--t-w 1200s --t-i 1us"};
+    for (size_t i = 0; i < 5 * 4; i++) {
+        char args[160];
+        snprintf(args, sizeof args, "schedule --schedule %s --pp 4 --microbatches 8 %s",
+                 names[i % 5], costs[i / 5]);
+        expect_error(args, 3, "E_RANGE", "need 0 to 274877906944");
+    }
+}
+
 Test(cli_schedule, refusals) {
 #define SCHED(name, p, m) "schedule --schedule " name " --pp " p " --microbatches " m " "
     expect_error(SCHED("bogus", "4", "8"), 3, "E_SCHEDULE", "known schedules: ");

@@ -203,8 +203,15 @@ Test(cli_simulate, uneven_placement_shares_by_rank) {
     expect_error(args, 3, "E_CSV", "");
     snprintf(args, sizeof args, "simulate --csv %s", path);
     expect_error(args, 2, "E_USAGE", "missing --stages");
-    snprintf(args, sizeof args, "simulate --csv %s --stages 3 --schedule 1F1B", path);
-    expect_error(args, 2, "E_USAGE", "--schedule");
+    static const char *const excluded[][2] = {
+        {"--schedule", "1F1B"}, {"--stages-per-rank", "1"}, {"--group", "2"}, {"--slices", "2"}};
+    for (size_t i = 0; i < sizeof excluded / sizeof excluded[0]; i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "--csv and %s exclude", excluded[i][0]);
+        snprintf(args, sizeof args, "simulate --csv %s --stages 3 %s %s", path, excluded[i][0],
+                 excluded[i][1]);
+        expect_error(args, 2, "E_USAGE", wanted);
+    }
     remove_scratch(&scratch);
 }
 

@@ -193,6 +193,22 @@ Test(gen_offload, a_limit_moves_as_much_as_it_takes) {
     cr_expect_geq(steps, 6);
 }
 
+/* Without a limit half of the chunks leave, the middle one among them. */
+Test(gen_offload, half_of_the_chunks_are_the_first_ones) {
+    for (int32_t v = 1; v <= 7; v++) {
+        struct pp_sched *s = make_schedule("PipeOffload", 4, v, 12);
+        for (int32_t k = 0; k < v; k++) {
+            bool leaves = false;
+            for (int32_t at = s->rank_begin[0]; at < s->rank_begin[1]; at++) {
+                leaves =
+                    leaves || (s->actions[at].type == PP_OFFLOAD && s->actions[at].stage == 4 * k);
+            }
+            cr_expect_eq(leaves, 2 * k < v, "chunk %d of %d", k, v);
+        }
+        pp_sched_destroy(s);
+    }
+}
+
 /* Odd ranks, one chunk, few microbatches, any times: answer() does the looking. */
 Test(gen_offload, whatever_is_asked_no_time_is_lost_and_limits_hold) {
     uint64_t seed = 31;

@@ -166,6 +166,22 @@ Test(gen_zb, fixed_orders_stay_what_they_are) {
     }
 }
 
+/* Room for more than it takes is left alone: orders of the same time differ in memory. */
+Test(gen_zb, a_wide_limit_is_not_filled_for_nothing) {
+    for (int32_t p = 2; p <= 16; p *= 2) {
+        struct sail_row row = {.p = p,
+                               .m = 4 * p,
+                               .f_ns = 1000,
+                               .i_ns = 1000,
+                               .w_ns = 1000,
+                               .mem_w = {1, 1},
+                               .limit = 10 * p};
+        struct sail_result r = sail_run(&row, &(struct sail_schedule){.schedule = "ZB1P"});
+        cr_expect_eq(r.span_ns, 3000 * row.m, "p %d", p);
+        cr_expect_leq(r.peak, 2 * p - 1, "p %d: ZBH2 needs no more", p);
+    }
+}
+
 /* ---- any counts, costs and limits ---- */
 
 enum { MOST_RANKS = 12 };

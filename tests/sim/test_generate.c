@@ -172,6 +172,27 @@ Test(generate, counts_out_of_range_are_refused_before_anything_is_built) {
     }
 }
 
+/* What a unit brings: F and B, or F, I and W, and OFFLOAD and RELOAD; units, where there are
+ * slices. */
+Test(generate, the_most_actions_are_counted_by_what_a_schedule_has) {
+    struct pp_err err = {0};
+    int32_t m = PP_SCHED_MAX_ACTIONS / 64; /* units that 64 stages have at most, by actions each */
+    cr_expect_eq(check("LoopedBFS", 16, 4, m / 2, &err), PP_OK);
+    cr_expect_eq(check("LoopedBFS", 16, 4, m / 2 + 1, &err), PP_E_RANGE);
+    cr_expect_eq(check("GISH", 16, 4, m / 3, &err), PP_OK);
+    cr_expect_eq(check("GISH", 16, 4, m / 3 + 1, &err), PP_E_RANGE);
+    cr_expect_eq(check("PipeOffload", 16, 4, m / 5, &err), PP_OK);
+    cr_expect_eq(check("PipeOffload", 16, 4, m / 5 + 1, &err), PP_E_RANGE);
+    cr_expect_eq(check("Chimera", 32, 2, m, &err), PP_OK); /* half of them in each direction */
+    cr_expect_eq(check("Chimera", 32, 2, m + 2, &err), PP_E_RANGE);
+    struct pp_gen_config c = {.rank_count = 1, .stages_per_rank = 1, .microbatch_count = 1 << 18};
+    for (c.slice_count = 1; c.slice_count <= 8; c.slice_count++) {
+        cr_expect_eq(pp_schedule_check(find_schedule("Seq1F1B"), &c, &err),
+                     c.slice_count <= 4 ? PP_OK : PP_E_RANGE, "%d slices: %s", c.slice_count,
+                     err.message);
+    }
+}
+
 Test(generate, refusals_name_the_nearest_counts_that_work) {
     struct pp_err err = {0};
     cr_assert_eq(check("Interleaved1F1B", 4, 2, 9, &err), PP_E_MICROBATCH);
