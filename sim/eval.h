@@ -9,8 +9,10 @@
  * before it, and of the compute action before it, whichever is later; they hold up nothing but the
  * I or B that waits for its RELOAD.
  *
- * A pair is entered only when the inputs of both its parts are there, as where PyTorch places sends
- * and receives; a schedule that would need the first part's output for the second is a deadlock.
+ * Whether a pair can run at all is judged as where PyTorch places sends and receives: the inputs of
+ * both its parts must be makeable before it, so a schedule that would need the first part's output
+ * for the second is a deadlock. Its times follow the rule above part by part, unless pairs have a
+ * duration of their own (pp_costs.pair_ns).
  *
  * pp_eval_create walks the ranks once with one cursor each (O(V + E), no heap), stores the visiting
  * order and finds deadlocks; pp_eval_run then is one linear sweep for each set of costs, without

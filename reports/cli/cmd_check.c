@@ -15,8 +15,8 @@
 
 struct flags {
     const char *file, *format, *placement, *schedule, *comms, *channels, *lowering, *repair;
-    int64_t pp, stages, microbatches;
-    bool has_pp, has_stages, has_microbatches;
+    int64_t pp, stages, microbatches, slices;
+    bool has_pp, has_stages, has_microbatches, has_slices;
 };
 
 /* One check: what was asked, what was found. */
@@ -103,6 +103,29 @@ static enum pp_status read_words(const struct flags *flags, struct pp_check_aske
     return PP_OK;
 }
 
+/* With its slices known, a file's units are checked for their order, and --microbatches counts
+ * whole microbatches, as for `pipeplan schedule`. */
+static enum pp_status read_slices(const struct flags *flags, const struct pp_schedule_info *info,
+                                  struct pp_csv_expect *expect, struct pp_err *err) {
+    if (!flags->has_slices) {
+        return PP_OK;
+    }
+    if (info == NULL || !info->takes_slices) {
+        pp_fail(err, PP_E_VALUE, "--slices goes with a --schedule that has them");
+        pp_hint(err, "leave --slices out, or name Seq1F1B");
+        return PP_E_VALUE;
+    }
+    int64_t units = flags->microbatches * flags->slices;
+    if (units > PP_SCHED_MAX_MICROBATCHES) {
+        return pp_fail(err, PP_E_RANGE, "%lld microbatches of %lld slices, need at most %d units",
+                       (long long)flags->microbatches, (long long)flags->slices,
+                       PP_SCHED_MAX_MICROBATCHES);
+    }
+    expect->slice_count = (int32_t)flags->slices;
+    expect->microbatch_count = (int32_t)units;
+    return PP_OK;
+}
+
 /* A schedule's name says how stages and microbatches are to be read. */
 static enum pp_status read_name(struct check *c, struct pp_err *err) {
     const struct flags *flags = c->flags;
@@ -158,6 +181,7 @@ static enum pp_status read_asked(struct check *c, struct pp_err *err) {
     c->asked.expect.stage_count = (int32_t)flags->stages;
     c->asked.expect.microbatch_count = (int32_t)flags->microbatches;
     PP_TRY(read_name(c, err));
+    PP_TRY(read_slices(flags, c->asked.info, &c->asked.expect, err));
     PP_TRY(read_placement(c, err));
     int64_t fewest = 2 * flags->stages * c->asked.expect.microbatch_count;
     if (fewest > PP_SCHED_MAX_ACTIONS) {
@@ -412,13 +436,16 @@ enum pp_status pp_cmd_check(struct pp_cli *cli, int argc, char **argv, struct pp
         {"--stages", PP_OPT_INT, &flags.stages, &flags.has_stages, 1, PP_SCHED_MAX_STAGES, "S",
          "stages, both copies of a bidirectional schedule counted"},
         {"--microbatches", PP_OPT_INT, &flags.microbatches, &flags.has_microbatches, 1,
-         PP_SCHED_MAX_MICROBATCHES, "M", "microbatches of one flush; of Seq1F1B units, its slices"},
+         PP_SCHED_MAX_MICROBATCHES, "M",
+         "microbatches of one flush; of Seq1F1B its units, unless --slices is given"},
         {"--format", PP_OPT_TEXT, &flags.format, NULL, 0, 0, "csv|csv-comms",
          "compute-only, or with communication; default csv"},
         {"--placement", PP_OPT_TEXT, &flags.placement, NULL, 0, 0, "loop|v",
          "where stages must be; default: where the file has them"},
         {"--schedule", PP_OPT_TEXT, &flags.schedule, NULL, 0, 0, "NAME",
          "the name under which it is to run: its kind, and W_PLACEMENT"},
+        {"--slices", PP_OPT_INT, &flags.slices, &flags.has_slices, 1, PP_SCHED_MAX_MICROBATCHES,
+         "N", "slices of a sequence: checks their order; --microbatches then counts whole ones"},
         {"--comms", PP_OPT_TEXT, &flags.comms, NULL, 0, 0, "rendezvous|buffered:K",
          "a send ends when it is received, or while fewer than K are not; default rendezvous"},
         {"--channels", PP_OPT_TEXT, &flags.channels, NULL, 0, 0, "rank|pair|directed",

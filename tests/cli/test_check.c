@@ -482,3 +482,30 @@ Test(cli_check, what_schedule_writes_passes) {
     }
     remove_scratch(&s);
 }
+
+/* One microbatch of two slices: the backward must take the later slice first. */
+Test(cli_check, slices_are_checked_for_their_order_where_their_number_is_given) {
+    static const char sliced[] = "--pp 1 --stages 1 --schedule Seq1F1B";
+    struct asked a = ask("0F0,0F1,0B0,0B1\r\n", sliced);
+    char line[640];
+    snprintf(line, sizeof line, "%s --microbatches 2", a.line);
+    json_decref(run_json(line, 0)); /* two units, nothing known of their slices */
+    snprintf(line, sizeof line, "%s --microbatches 1 --slices 2", a.line);
+    json_t *d = run_json(line, 1);
+    const char *message = json_string_value(
+        json_object_get(json_array_get(json_object_get(d, "errors"), 0), "message"));
+    cr_assert(message != NULL && strstr(message, "backward of the slice after it") != NULL, "%s",
+              message);
+    json_decref(d);
+    remove_scratch(&a.scratch);
+    a = ask("0F0,0F1,0B1,0B0\r\n", sliced);
+    snprintf(line, sizeof line, "%s --microbatches 1 --slices 2", a.line);
+    json_decref(run_json(line, 0));
+    snprintf(line, sizeof line, "%s --microbatches 1048576 --slices 2", a.line);
+    json_decref(run_json(line, 3));
+    remove_scratch(&a.scratch);
+    a = ask(good, two);
+    snprintf(line, sizeof line, "%s --slices 2", a.line);
+    json_decref(run_json(line, 3));
+    remove_scratch(&a.scratch);
+}
