@@ -2,6 +2,7 @@
 #include "sim/plan_priv.h"
 
 #include "costmodel/utf8.h"
+#include "sim/schedule_warn.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,19 @@ enum pp_status pp_plan_lint(struct pp_plan_set *set, enum pp_lint_level level, c
     va_end(args);
     pp_utf8_make_line(lint->message);
     set->lint_count++;
+    return PP_OK;
+}
+
+/* What PyTorch would run wrongly without a word, of the recipe's own order. */
+static enum pp_status add_csv_lints(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                    struct pp_err *err) {
+    struct pp_sched_warnings warnings = {0};
+    PP_TRY(pp_sched_warn(req->csv, set->current->config.schedule, &warnings, err));
+    for (int32_t i = 0; i < warnings.count; i++) {
+        PP_TRY(pp_plan_lint(set, PP_LINT_ERROR, warnings.items[i].code,
+                            "distributed.pipeline.pp_schedule_csv", err, "%s",
+                            warnings.items[i].message));
+    }
     return PP_OK;
 }
 
@@ -57,5 +71,5 @@ enum pp_status pp_plan_add_lints(const struct pp_plan_request *req, struct pp_pl
                             "holds %d layers",
                             current->config.layers_per_stage, current->layer_counts[0]));
     }
-    return PP_OK;
+    return req->csv != NULL ? add_csv_lints(req, set, err) : PP_OK;
 }

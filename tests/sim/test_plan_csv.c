@@ -50,3 +50,30 @@ Test(plan_csv, an_order_that_does_not_suit_the_recipe_is_named_and_changes_are_s
         bed_deinit(&b);
     }
 }
+
+/* The last stage takes microbatch 1 first: PyTorch would train on wrong gradients. */
+Test(plan_csv, an_order_that_goes_wrong_in_silence_is_remarked) {
+    static const char swapped[] =
+        "0F1,0F0,2F1,2F0,2B1,2B0,0B1,0B0\n1F1,1F0,3F1,3F0,3B1,3B0,1B1,1B0\n";
+    struct bed b;
+    struct pp_sched *csv = NULL;
+    struct pp_csv_expect any = {0};
+    struct pp_err err = {0};
+    bed_init(&b, csv_recipe, NULL);
+    cr_assert_eq(pp_sched_csv_parse("order.csv", swapped, strlen(swapped), &any, &csv, &err), PP_OK,
+                 "%s", err.message);
+    b.request.csv = csv;
+    struct pp_plan_set *set = bed_search(&b);
+    int32_t found = 0;
+    for (int32_t i = 0; i < set->lint_count; i++) {
+        if (strcmp(set->lints[i].code, "W_LOSS_ORDER") == 0) {
+            cr_expect_eq(set->lints[i].level, PP_LINT_ERROR);
+            cr_expect_str_eq(set->lints[i].key, "distributed.pipeline.pp_schedule_csv");
+            found++;
+        }
+    }
+    cr_expect_eq(found, 1);
+    pp_plan_set_destroy(set);
+    pp_sched_destroy(csv);
+    bed_deinit(&b);
+}
