@@ -39,6 +39,8 @@ enum pp_status pp_order_init(struct pp_order *o, const struct pp_sched *s,
         .ranks = calloc(ranks, sizeof *o->ranks),
         .runnable = malloc(ranks * sizeof *o->runnable),
         .makespan = INT64_MAX,
+        .most_makespan = INT64_MAX,
+        .most_span = INT64_MAX,
     };
     if (o->limit == NULL || o->begin == NULL || o->count == NULL || o->ops == NULL ||
         o->start == NULL || o->end == NULL || o->peak == NULL || o->before == NULL ||
@@ -111,7 +113,8 @@ bool pp_order_better(const struct pp_order *a, const struct pp_order *b) {
 }
 
 void pp_order_keep_better(struct pp_order *best, const struct pp_order *trial) {
-    if (pp_order_better(trial, best)) {
+    if (trial->makespan <= best->most_makespan && trial->span <= best->most_span &&
+        pp_order_better(trial, best)) {
         pp_order_copy(best, trial);
     }
 }

@@ -33,6 +33,8 @@ struct pp_order {
                                makespan is INT64_MAX while there is no order */
     int64_t worst_peak;     /* of any rank */
 
+    int64_t most_makespan, most_span; /* nothing longer is kept here; INT64_MAX unless set */
+
     int32_t *before, *after; /* [stage_count] pp_sched_stage_before, _after */
     int64_t *done[2];        /* [stage * microbatches + microbatch] end of F, of I or B; -1 = not */
     struct pp_order_rank *ranks; /* workspace */
@@ -82,10 +84,11 @@ bool pp_order_fits(const struct pp_order *o);
 /** Is `a` better than `b`: shorter makespan, then span, then lower worst peak? */
 bool pp_order_better(const struct pp_order *a, const struct pp_order *b);
 
-/** Copies `trial` to `best` if it is better. */
+/** Copies `trial` to `best` if it is better, and no longer than `best` allows. */
 void pp_order_keep_better(struct pp_order *best, const struct pp_order *trial);
 
-/** Refills `from` in every way that has paid off somewhere and keeps what is better than `best`.
+/** Refills `from`, which may be `best`, in every way that has paid off somewhere and keeps what is
+ *  better than `best`.
  *  @param trial  workspace, with the limits to keep */
 void pp_order_keep_refilled(const struct pp_order *from, struct pp_order *trial,
                             struct pp_order *best);

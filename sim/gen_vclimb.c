@@ -10,7 +10,6 @@ enum {
     STEPS = 400,
     EASY_OPS = 500000, /* more steps where they come to no more ops than these, */
     MOST_STEPS = 2000,
-    MOST_OPS = 22000000, /* fewer where they would come to more: a second or two */
 };
 
 /* What is varied. */
@@ -225,7 +224,7 @@ static enum pp_status init(struct climb *c, struct pp_err *err) {
     return pp_vlist_init(&c->slot_list, &c->slots, err);
 }
 
-enum pp_status pp_vclimb(pp_vpattern *pattern, bool fused, struct pp_order *trial,
+enum pp_status pp_vclimb(pp_vpattern *pattern, bool fused, int64_t most_ops, struct pp_order *trial,
                          struct pp_order *best, struct pp_err *err) {
     struct climb c = {.trial = trial,
                       .best = best,
@@ -234,7 +233,7 @@ enum pp_status pp_vclimb(pp_vpattern *pattern, bool fused, struct pp_order *tria
                       .ranks = trial->s->rank_count,
                       .stages = trial->s->stage_count,
                       .ops = (int64_t)trial->s->stage_count * trial->s->microbatch_count * 3,
-                      .ops_left = MOST_OPS,
+                      .ops_left = most_ops,
                       .fused = fused};
     c.work = most_work(&c);
     enum pp_status status = init(&c, err);

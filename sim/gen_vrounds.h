@@ -13,27 +13,15 @@
 #ifndef PP_SIM_GEN_VROUNDS_H
 #define PP_SIM_GEN_VROUNDS_H
 
-#include "sim/gen_decode.h"
-
-/** Before which actions a W may go though it does not fit: F, and I on the way up. */
-struct pp_vrounds_flags {
-    bool fill_f, fill_i_up;
-};
-
-struct pp_vrounds; /* opaque: the room that building takes */
-
-/** @param model  borrowed. @return PP_OK, PP_E_NOMEM */
-enum pp_status pp_vrounds_create(int32_t rank_count, int32_t microbatch_count,
-                                 const struct pp_gen_model *model, struct pp_vrounds **rounds_p,
-                                 struct pp_err *err);
-void pp_vrounds_destroy(struct pp_vrounds *r);
+#include "sim/gen_order.h"
 
 /**
- * Builds an order.
- * @param place  of every action in its rank's row, by pp_decode_index
- * @return false: the rounds run into the memory limit or wait for what never comes
- * Cost: O(passes * actions), mostly 2 passes, each about 30 ns an action; no allocation.
+ * Builds in every way and keeps, of these and `best`, the order of the shortest span, then
+ * makespan: what the paper chooses by.
+ * @param trial  workspace; like `best` made for the same schedule, with the limits to keep
+ * @return PP_OK (also if the rounds run into the limits), PP_E_NOMEM
+ * Cost: mostly 4 * 2 passes of O(actions), each about 40 ns an action.
  */
-bool pp_vrounds_build(struct pp_vrounds *r, struct pp_vrounds_flags flags, int64_t *place);
+enum pp_status pp_vrounds_try(struct pp_order *trial, struct pp_order *best, struct pp_err *err);
 
 #endif

@@ -107,6 +107,12 @@ static void check_schedule(const char *name, int32_t p, int32_t v, int32_t m, ui
     }
     struct pp_order best;
     cr_assert_eq(pp_order_init(&best, s, &model, &err), PP_OK);
+    best.most_makespan = o.makespan;
+    best.most_span = o.span - 1;
+    pp_order_keep_better(&best, &o);
+    cr_expect_eq(best.makespan, INT64_MAX, "%s: longer than allowed", name);
+    best.most_span = INT64_MAX;
+    best.most_makespan = INT64_MAX;
     pp_order_keep_refilled(&o, &again, &best);
     cr_expect_lt(best.makespan, INT64_MAX, "%s", name);
     expect_same(&best, name, info, &config, &c);

@@ -1,6 +1,6 @@
 /* VZB against the zero-bubble authors' search (sail.tsv), their published table, the closed form,
  * and its own promises for any costs and limits. */
-#include "sim/gen_search.h"
+#include "sim/bounds.h"
 #include "tests/sim/sail_support.h"
 
 static bool is_zbv(const struct sail_row *row, struct sail_schedule *ours) {
@@ -71,6 +71,26 @@ Test(gen_vzb, unit_costs_leave_no_span_bubble) {
     }
 }
 
+Test(gen_vzb, with_less_memory_no_longer_than_the_schedules_made_for_it) {
+    for (int32_t p = 4; p <= 8; p += 2) {
+        struct sail_row row = {.p = p,
+                               .m = 2 * p,
+                               .f_ns = 18522,
+                               .i_ns = 18086,
+                               .w_ns = 9337,
+                               .p2p_ns = 601,
+                               .mem_w = {73728, 201216}};
+        const char *const names[] = {"VMin", "VHalf"};
+        for (int i = 0; i < 2; i++) {
+            row.limit = i == 0 ? (p + 4) / 3 : (p + 2) / 2;
+            struct sail_result ours = sail_run(&row, &(struct sail_schedule){.schedule = "VZB"});
+            struct sail_result own = sail_run(&row, &(struct sail_schedule){.schedule = names[i]});
+            cr_expect_leq(ours.makespan_ns, own.makespan_ns, "%s p %d", names[i], p);
+            cr_expect_leq(ours.peak, row.limit + 1e-9, "%s p %d", names[i], p);
+        }
+    }
+}
+
 /* A schedule with costs drawn for every stage. */
 struct drawn {
     struct pp_gen_config config;
@@ -107,50 +127,46 @@ static void draw(struct drawn *d, uint64_t *seed) {
     d->config.costs = &d->costs;
 }
 
-/* The bounds at which the search ends are none unless every order is above them. */
-static void expect_above_bounds(const struct drawn *d, const struct pp_sched *s,
-                                const struct pp_eval *eval) {
-    struct pp_gen_model model;
-    struct pp_decoder decoder;
-    struct pp_search search;
+/* No order is shorter than the bounds. */
+static void check_bounds(const struct drawn *d, const struct pp_sched *s, const int64_t *limit) {
+    struct pp_eval *eval = NULL;
     struct pp_trace trace;
     struct pp_metrics metrics;
-    cr_assert_eq(pp_gen_model_init(&model, &d->config, s, NULL), PP_OK);
-    cr_assert_eq(pp_decoder_init(&decoder, s, &model, NULL), PP_OK);
-    cr_assert_eq(pp_search_init(&search, &decoder, NULL), PP_OK);
-    cr_assert_eq(pp_trace_init(&trace, s, NULL), PP_OK);
-    cr_assert_eq(pp_eval_run(eval, &d->costs.times, &trace, NULL), PP_OK);
+    struct pp_bounds bounds;
+    struct pp_err err = {0};
+    struct pp_memory_model memory = {
+        .f_adds = d->columns[5], .i_frees = d->columns[6], .w_frees = d->columns[7]};
+    cr_assert_eq(pp_eval_create(s, &eval, NULL, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(pp_trace_init(&trace, s, &err), PP_OK);
+    cr_assert_eq(pp_eval_run(eval, &d->costs.times, &trace, &err), PP_OK);
     pp_metrics_of(&trace, &metrics, NULL);
-    cr_expect_geq(metrics.span_ns, search.bounds.span_ns);
-    cr_expect_geq(metrics.makespan_ns, search.bounds.makespan_ns);
+    cr_assert_eq(pp_bounds_of(s, &d->costs.times, &memory, limit, &bounds, &err), PP_OK);
+    cr_expect_leq(bounds.makespan_ns, metrics.makespan_ns, "p %d", s->rank_count);
+    cr_expect_leq(bounds.span_ns, metrics.span_ns, "p %d", s->rank_count);
     pp_trace_deinit(&trace);
-    pp_search_deinit(&search);
-    pp_decoder_deinit(&decoder);
-    pp_gen_model_deinit(&model);
+    pp_eval_destroy(eval);
 }
 
-/* Generates; PP_OK only if it also runs and stays within the limit. */
+/* Generates; it runs, stays within the limit and above the bounds. */
 static void check_drawn(const struct drawn *d) {
     const struct pp_schedule_info *info = find_schedule("VZB");
     int32_t p = d->config.rank_count;
     struct pp_err err = {0};
     struct pp_sched *s = NULL;
-    struct pp_eval *eval = NULL;
     cr_assert_eq(pp_schedule_generate(info, &d->config, &s, &err), PP_OK, "p %d m %d: %s", p,
                  d->config.microbatch_count, err.message);
-    cr_assert_eq(pp_eval_create(s, &eval, NULL, &err), PP_OK, "%s", err.message);
     struct pp_rank_memory peaks[32];
     struct pp_memory_model memory = {
         .f_adds = d->columns[5], .i_frees = d->columns[6], .w_frees = d->columns[7]};
     pp_memory_peaks(s, &memory, peaks);
+    int64_t most[32];
     for (int32_t rank = 0; rank < p; rank++) {
         int64_t both = d->columns[5][rank] + d->columns[5][2 * p - 1 - rank];
-        int64_t most = d->costs.limit != NULL ? d->limit[rank] : p * both;
-        cr_assert_leq(peaks[rank].peak, most, "p %d m %d rank %d", p, d->config.microbatch_count,
-                      rank);
+        most[rank] = d->costs.limit != NULL ? d->limit[rank] : p * both;
+        cr_assert_leq(peaks[rank].peak, most[rank], "p %d m %d rank %d", p,
+                      d->config.microbatch_count, rank);
     }
-    expect_above_bounds(d, s, eval);
-    pp_eval_destroy(eval);
+    check_bounds(d, s, most);
     pp_sched_destroy(s);
 }
 
