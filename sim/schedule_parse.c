@@ -421,8 +421,8 @@ static enum pp_status check_survey(const struct reader *r, struct survey *v) {
     if (x->rank_count > 0 && v->row_count != x->rank_count) {
         return placed(r,
                       pp_fail(r->err, PP_E_CSV,
-                              "the file has %d rows, need one for each of %d ranks", v->row_count,
-                              x->rank_count),
+                              "the file has %d row%s, need one for each of %d ranks", v->row_count,
+                              v->row_count == 1 ? "" : "s", x->rank_count),
                       v->row_count);
     }
     if (v->stage_count == 0) {

@@ -378,8 +378,10 @@ static void describe(const struct check *c, struct pp_err *err) {
         pp_fail(err, PP_E_CHECK, "%d error%s, the first: %s", v->findings.count,
                 v->findings.count == 1 ? "" : "s", v->findings.items[0].err.message);
     }
-    if (c->flags->repair == NULL) {
+    if (c->flags->repair == NULL && v->sched != NULL) { /* only its order is at fault */
         pp_hint(err, "--repair OUT writes an order that runs, if there is one");
+    } else if (c->flags->repair == NULL) {
+        pp_hint(err, "%s", v->findings.items[0].err.hint);
     } else if (!c->is_written) {
         pp_hint(err, "not repaired, %s not written: %.250s", c->flags->repair, c->repair.reason);
     }

@@ -186,7 +186,7 @@ Test(cli_check, faults_of_a_file_are_exit_1_with_their_reason) {
     } cases[] = {
         {"", "", "0 rows"},
         {"\r\n\r\n", "", "holds no action"},
-        {"0F0,0B0,0F1,0B1\r\n", "", "1 rows"},
+        {"0F0,0B0,0F1,0B1\r\n", "", "1 row"},
         {"0F0,0B0,0F1,0B1\r\n1F0,1B0,1F1,1B1\r\n\r\n", "", "row 3 is one too many"},
         {"1F0,1B0,1F1,1B1\r\n0F0,0B0,0F1,0B1\r\n", "--placement loop", "belongs to rank 1"},
         {"0F0,0B0,0F1,0B1\r\n1F0,1B0,1F1,1B1,0F1\r\n", "", "stage 0 began on rank 0"},

@@ -84,7 +84,7 @@ struct broken {
 static const struct broken broken_files[] = {
     {"", 0, 0, "rows"},
     {"\n\n", 1, 0, "no action"},
-    {"0F0,0F1,0B0,0B1\r\n", 1, 0, "1 rows"},
+    {"0F0,0F1,0B0,0B1\r\n", 1, 0, "1 row"},
     {"0F0,0F1,0B0,0B1\r\n1F0,1F1,1B0,1B1\r\n\r\n", 3, 1, "too many"},
     {"0F0,0F1,0B0,0B1,1F0,1F1,1B0,1B1\r\n\r\n", 2, 0, "no action"},
     {"0F0,0F1,0B0,0B1,1F0,1F1,1B0,1B1\r\n,\r\n", 2, 0, "no action"},
@@ -143,7 +143,7 @@ static const struct broken broken_lowered[] = {
     {ROW_0 ROW_1 ",\n", 2, 9, "idle"},
     {ROW_0 ROW_1 "\n\n", 3, 1, "too many"},
     {ROW_0 "\n" ROW_1, 2, 1, "idle"},
-    {ROW_0, 1, 0, "1 rows"},
+    {ROW_0, 1, 0, "1 row"},
     {ROW_0 ROW_1 ",1SEND_F0", 2, 9, "the last of its pipeline"},
     {ROW_0 ROW_1 ",1SEND_B1", 2, 9, "second time"},
     {ROW_0 ROW_1 ",1RECV_F1", 2, 9, "second time"},
