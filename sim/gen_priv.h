@@ -1,10 +1,12 @@
 /**
  * @file gen_priv.h
- * Private to the generators: their entry points and rules, and a writer of one rank's row that
- * remembers the first failure, so that generators read like the orders they describe.
+ * Private to the generators: the list of all schedules, the rules that several share, costs with
+ * nothing left out, and a writer of one rank's row that remembers the first failure, so that
+ * generators read like the orders they describe.
  *
- * In every generator P = ranks, v = stages a rank, m = microbatches, r = rank, as in the facts on
- * PyTorch 2.14.1 (torch.distributed.pipelining.schedules), whose orders these are.
+ * In every generator P or p = ranks, v = stages a rank, m = microbatches, r = rank. The orders of
+ * PyTorch's schedules are those of 2.14.1 (torch.distributed.pipelining.schedules); the others name
+ * their papers in their rows.
  */
 #ifndef PP_SIM_GEN_PRIV_H
 #define PP_SIM_GEN_PRIV_H

@@ -1,7 +1,10 @@
 /**
  * @file generate.h
- * Schedules by name. One table row a schedule: adding one means one generator and one row.
- * Names match as PyTorch matches them: case-insensitive, nothing trimmed.
+ * Schedules by name. One row a schedule, at the end of its generator (sim/gen_*.c). Some orders are
+ * fixed by the counts alone; others are chosen for given costs of every stage and within a limit of
+ * memory (uses_costs): by a heuristic or a search with a fixed number of steps, so that the same
+ * input gives the same order. Names match as PyTorch matches them: case-insensitive, nothing
+ * trimmed.
  */
 #ifndef PP_SIM_GENERATE_H
 #define PP_SIM_GENERATE_H
@@ -25,8 +28,8 @@ struct pp_gen_config {
     int32_t microbatch_count; /* of a flush, all pipelines together */
     int32_t group;            /* microbatches a group; 0 = the schedule's default */
     int32_t slice_count;      /* sequence slices a microbatch; 0 = the schedule's default */
-    const struct pp_gen_costs
-        *costs; /* NULL = 1 us for F, I and W of a rank's share, no transfer */
+    /* NULL = 1 us for F, I and W of a rank's share, no transfer */
+    const struct pp_gen_costs *costs;
 };
 
 struct pp_schedule_info {
@@ -43,8 +46,12 @@ struct pp_schedule_info {
     bool takes_group, takes_slices, uses_costs;
     int32_t default_slices;      /* 0 where it takes none */
     const char *microbatch_rule; /* one line, for people */
-    const char *bubble;          /* closed form at zero p2p, for people; "" if none */
-    const char *memory;          /* peak activations of the worst rank; "" if none */
+    /* Closed forms: arithmetic in p, v, m, g (group), s (slices), F, I, W, B, T, then where it
+       holds
+       (" for m >= p"); "at most" among that makes it a bound. Tests hold them against simulations.
+     */
+    const char *bubble; /* share of the makespan at zero p2p */
+    const char *memory; /* peak activations of the worst rank, in its whole share of a microbatch */
     const char *source;
     /** Rules beyond the stages a rank: microbatches, ranks, group.
      *  @return PP_OK, PP_E_MICROBATCH, PP_E_RANGE */
