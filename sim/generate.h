@@ -47,9 +47,7 @@ struct pp_schedule_info {
     int32_t default_slices;      /* 0 where it takes none */
     const char *microbatch_rule; /* one line, for people */
     /* Closed forms: arithmetic in p, v, m, g (group), s (slices), F, I, W, B, T, then where it
-       holds
-       (" for m >= p"); "at most" among that makes it a bound. Tests hold them against simulations.
-     */
+       holds, as " for m >= p"; "at most" there makes it a bound. Tests simulate what they say. */
     const char *bubble; /* share of the makespan at zero p2p */
     const char *memory; /* peak activations of the worst rank, in its whole share of a microbatch */
     const char *source;
