@@ -1,6 +1,7 @@
 /* `pipeplan check`: does a schedule file run, under declared communication, and if not, why. */
 #include "reports/cli/check_file.h"
 #include "reports/cli/cli.h"
+#include "reports/cli/sched_options.h"
 #include "reports/cli/sched_warnings.h"
 
 #include "costmodel/value.h"
@@ -103,54 +104,14 @@ static enum pp_status read_words(const struct flags *flags, struct pp_check_aske
     return PP_OK;
 }
 
-/* With its slices known, a file's units are checked for their order, and --microbatches counts
- * whole microbatches, as for `pipeplan schedule`. */
-static enum pp_status read_slices(const struct flags *flags, const struct pp_schedule_info *info,
-                                  struct pp_csv_expect *expect, struct pp_err *err) {
-    if (!flags->has_slices) {
-        return PP_OK;
-    }
-    if (info == NULL || !info->takes_slices) {
-        pp_fail(err, PP_E_VALUE, "--slices goes with a --schedule that has them");
-        pp_hint(err, "leave --slices out, or name Seq1F1B");
-        return PP_E_VALUE;
-    }
-    int64_t units = flags->microbatches * flags->slices;
-    if (units > PP_SCHED_MAX_MICROBATCHES) {
-        return pp_fail(err, PP_E_RANGE, "%lld microbatches of %lld slices, need at most %d units",
-                       (long long)flags->microbatches, (long long)flags->slices,
-                       PP_SCHED_MAX_MICROBATCHES);
-    }
-    expect->slice_count = (int32_t)flags->slices;
-    expect->microbatch_count = (int32_t)units;
-    return PP_OK;
-}
-
 /* A schedule's name says how stages and microbatches are to be read. */
 static enum pp_status read_name(struct check *c, struct pp_err *err) {
     const struct flags *flags = c->flags;
-    struct pp_csv_expect *expect = &c->asked.expect;
-    if (flags->schedule == NULL) {
-        return PP_OK;
+    if (flags->schedule != NULL) {
+        PP_TRY(pp_schedule_find(flags->schedule, &c->asked.info, err));
     }
-    PP_TRY(pp_schedule_find(flags->schedule, &c->asked.info, err));
-    if (!c->asked.info->is_bidirectional) {
-        return PP_OK;
-    }
-    if (flags->microbatches % 2 != 0) {
-        return pp_fail(err, PP_E_MICROBATCH,
-                       "%s shares %lld microbatches out between two pipelines, need an even number",
-                       c->asked.info->name, (long long)flags->microbatches);
-    }
-    if (flags->stages % 2 != 0) {
-        return pp_fail(err, PP_E_STAGES,
-                       "%s has a stage of each copy of the model for every part, need an even "
-                       "number of stages, got %lld",
-                       c->asked.info->name, (long long)flags->stages);
-    }
-    expect->is_bidirectional = true;
-    expect->microbatch_count /= 2;
-    return PP_OK;
+    return pp_csv_expect_kind(&c->asked.expect, c->asked.info,
+                              flags->has_slices ? (int32_t)flags->slices : 0, err);
 }
 
 static enum pp_status read_placement(struct check *c, struct pp_err *err) {
@@ -181,7 +142,6 @@ static enum pp_status read_asked(struct check *c, struct pp_err *err) {
     c->asked.expect.stage_count = (int32_t)flags->stages;
     c->asked.expect.microbatch_count = (int32_t)flags->microbatches;
     PP_TRY(read_name(c, err));
-    PP_TRY(read_slices(flags, c->asked.info, &c->asked.expect, err));
     PP_TRY(read_placement(c, err));
     int64_t fewest = 2 * flags->stages * c->asked.expect.microbatch_count;
     if (fewest > PP_SCHED_MAX_ACTIONS) {

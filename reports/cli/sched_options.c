@@ -5,7 +5,7 @@
 void pp_sched_options_rows(struct pp_sched_options *o, struct pp_option *rows) {
     const struct pp_option table[PP_SCHED_OPTION_COUNT] = {
         {"--schedule", PP_OPT_TEXT, &o->schedule, &o->has_schedule, 0, 0, "NAME",
-         "as `pipeplan schedule --list` names it"},
+         "as `pipeplan schedule --list` names it; with --csv DualPipe, Chimera, Seq1F1B"},
         {"--pp", PP_OPT_INT, &o->pp, &o->has_pp, 1, PP_SCHED_MAX_RANKS, "P", "pipeline ranks"},
         {"--stages-per-rank", PP_OPT_INT, &o->stages_per_rank, &o->has_stages_per_rank, 1,
          PP_SCHED_MAX_STAGES, "V", "default: the schedule's own, 1 or 2"},
@@ -86,6 +86,50 @@ static enum pp_status generate(const struct pp_sched_options *o,
     return make(info, &config, cost_options, sched_p, err);
 }
 
+static enum pp_status expect_two_pipelines(struct pp_csv_expect *expect,
+                                           const struct pp_schedule_info *info,
+                                           struct pp_err *err) {
+    if (expect->microbatch_count % 2 != 0) {
+        return pp_fail(err, PP_E_MICROBATCH,
+                       "%s shares %d microbatches out between two pipelines, need an even number",
+                       info->name, expect->microbatch_count);
+    }
+    if (expect->stage_count % 2 != 0) {
+        return pp_fail(err, PP_E_STAGES,
+                       "%s has a stage of each copy of the model for every part, need an even "
+                       "number of stages, got %d",
+                       info->name, expect->stage_count);
+    }
+    expect->is_bidirectional = true;
+    expect->microbatch_count /= 2;
+    return PP_OK;
+}
+
+static enum pp_status expect_slices(struct pp_csv_expect *expect, int32_t slice_count,
+                                    struct pp_err *err) {
+    int64_t units = (int64_t)expect->microbatch_count * slice_count;
+    if (units > PP_SCHED_MAX_MICROBATCHES) {
+        return pp_fail(err, PP_E_RANGE, "%d microbatches of %d slices, need at most %d units",
+                       expect->microbatch_count, slice_count, PP_SCHED_MAX_MICROBATCHES);
+    }
+    expect->slice_count = slice_count;
+    expect->microbatch_count = (int32_t)units;
+    return PP_OK;
+}
+
+enum pp_status pp_csv_expect_kind(struct pp_csv_expect *expect, const struct pp_schedule_info *info,
+                                  int32_t slice_count, struct pp_err *err) {
+    if (slice_count > 0 && (info == NULL || !info->takes_slices)) {
+        pp_fail(err, PP_E_VALUE, "--slices goes with a --schedule that has them");
+        pp_hint(err, "leave --slices out, or name Seq1F1B");
+        return PP_E_VALUE;
+    }
+    if (info != NULL && info->is_bidirectional) {
+        return expect_two_pipelines(expect, info, err);
+    }
+    return slice_count > 0 ? expect_slices(expect, slice_count, err) : PP_OK;
+}
+
 static enum pp_status refuse_with_csv(bool given, const char *flag, struct pp_err *err) {
     if (!given) {
         return PP_OK;
@@ -95,18 +139,24 @@ static enum pp_status refuse_with_csv(bool given, const char *flag, struct pp_er
     return PP_E_USAGE;
 }
 
+/* The file holds the order; only of two pipelines or of slices it cannot tell that it is one. */
 static enum pp_status read_csv(const struct pp_sched_options *o, const struct pp_usage *usage,
                                struct pp_sched **sched_p, struct pp_err *err) {
-    PP_TRY(refuse_with_csv(o->has_schedule, "--schedule", err));
+    const struct pp_schedule_info *kind = NULL;
+    if (o->has_schedule) {
+        PP_TRY(pp_schedule_find(o->schedule, &kind, err));
+        PP_TRY(refuse_with_csv(!kind->is_bidirectional && !kind->takes_slices, "--schedule", err));
+    }
     PP_TRY(refuse_with_csv(o->has_stages_per_rank, "--stages-per-rank", err));
     PP_TRY(refuse_with_csv(o->has_group, "--group", err));
-    PP_TRY(refuse_with_csv(o->has_slices, "--slices", err));
+    PP_TRY(refuse_with_csv(o->has_slices && kind == NULL, "--slices", err));
     PP_TRY(pp_need_option(o->has_stages, "--stages", usage, err));
     struct pp_csv_expect expect = {
         .rank_count = o->has_pp ? (int32_t)o->pp : 0,
         .stage_count = (int32_t)o->stages,
         .microbatch_count = o->has_microbatches ? (int32_t)o->microbatches : 0,
     };
+    PP_TRY(pp_csv_expect_kind(&expect, kind, o->has_slices ? (int32_t)o->slices : 0, err));
     return pp_sched_csv_read(o->csv, &expect, sched_p, err);
 }
 

@@ -5,6 +5,7 @@
 #include "reports/cli/cli.h"
 #include "reports/cli/cost_options.h"
 #include "sim/generate.h"
+#include "sim/schedule_csv.h"
 
 struct pp_sched_options {
     const char *schedule;
@@ -32,5 +33,16 @@ enum pp_status pp_sched_options_make(const struct pp_sched_options *o,
                                      const struct pp_usage *usage,
                                      const struct pp_schedule_info **info_p,
                                      struct pp_sched **sched_p, struct pp_err *err);
+
+/*
+ * How a file is to be read that is under a schedule's name: two pipelines that share the flush's
+ * microbatches, or units of sequences. Counts that are 0 in `expect` stay so.
+ * @param info         NULL = under no name
+ * @param slice_count  0 = not given: then Seq1F1B's microbatches are its units
+ * @return PP_OK, PP_E_VALUE (slices without a schedule that has them), PP_E_MICROBATCH, PP_E_STAGES
+ *         (odd for two pipelines), PP_E_RANGE
+ */
+enum pp_status pp_csv_expect_kind(struct pp_csv_expect *expect, const struct pp_schedule_info *info,
+                                  int32_t slice_count, struct pp_err *err);
 
 #endif

@@ -358,3 +358,65 @@ Test(cli_simulate, text_form) {
     cr_assert(strstr(text_of(&r.messages), "E_LIMIT") != NULL);
     ran_free(&r);
 }
+
+/* ---- files of which only the name tells that they are two pipelines, or slices ---- */
+
+static void expect_same_from_file(const char *schedule, const char *counts, int stages) {
+    struct scratch scratch = make_scratch();
+    char path[128];
+    char args[512];
+    snprintf(args, sizeof args, "schedule --schedule %s %s", schedule, counts);
+    struct ran r = run_plan(args);
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    scratch_write(&scratch, "kind.csv", text_of(&r.out), strlen(text_of(&r.out)), path);
+    ran_free(&r);
+    snprintf(args, sizeof args, "simulate --schedule %s %s", schedule, counts);
+    json_t *named = run_json(args, 0);
+    snprintf(args, sizeof args, "simulate --csv %s --stages %d --schedule %s %s", path, stages,
+             schedule, counts);
+    json_t *read = run_json(args, 0);
+    static const char *const members[] = {"makespan_ns", "span_ns", "bubble_ratio", "ranks",
+                                          "schedule_id"};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        cr_expect(json_equal(json_object_get(named, members[i]), json_object_get(read, members[i])),
+                  "%s: %s", schedule, members[i]);
+    }
+    json_decref(named);
+    json_decref(read);
+    remove_scratch(&scratch);
+}
+
+Test(cli_simulate, a_file_of_two_pipelines_or_slices_is_read_under_its_name) {
+    expect_same_from_file("DualPipe", "--pp 4 --microbatches 10", 8);
+    expect_same_from_file("Chimera", "--pp 4 --microbatches 6", 8);
+    expect_same_from_file("Seq1F1B", "--pp 3 --microbatches 4 --slices 4", 3);
+}
+
+Test(cli_simulate, other_names_and_odd_counts_are_refused_with_a_file) {
+    static const struct {
+        const char *flags;
+        int code;
+        const char *words;
+    } wrong[] = {
+        {"--stages 2 --schedule 1F1B", 2, "exclude each other"},
+        {"--stages 2 --slices 2", 2, "exclude each other"},
+        {"--stages 2 --schedule DualPipe --microbatches 3", 3, "even number"},
+        {"--stages 3 --schedule Chimera --microbatches 4", 3, "even number of stages"},
+        {"--stages 2 --schedule DualPipe --slices 2", 3, "--slices goes with"},
+        {"--stages 2 --schedule Nope", 3, "unknown schedule"},
+    };
+    struct scratch scratch = make_scratch();
+    char path[128];
+    static const char csv[] = "0F0,0B0\r\n1F0,1B0\r\n";
+    scratch_write(&scratch, "a.csv", csv, strlen(csv), path);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char args[256];
+        snprintf(args, sizeof args, "simulate --csv %s %s", path, wrong[i].flags);
+        struct ran r = run_plan(args);
+        cr_expect_eq(r.code, wrong[i].code, "%s: %s", wrong[i].flags, text_of(&r.messages));
+        cr_expect_not_null(strstr(text_of(&r.messages), wrong[i].words), "%s: %s", wrong[i].flags,
+                           text_of(&r.messages));
+        ran_free(&r);
+    }
+    remove_scratch(&scratch);
+}
