@@ -9,6 +9,7 @@
  * With even costs, no transfers and m >= 2p the idle time mostly ends at the least that a wave
  * allows, (p-1)/v of a microbatch's work. */
 #include "sim/gen_priv.h"
+#include "sim/gen_tournament.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ struct wave {
     int32_t *open_at;             /* [step_count] place among them; -1 if it cannot run */
     int64_t *free_at;             /* [rank_count] */
     struct choice *choice;        /* [rank_count] */
-    int32_t *first;               /* [2 * rank_count] tournament of the ranks: who starts first */
+    struct pp_tournament next;    /* of the ranks, by the start of their choice */
     int32_t *row, *row_used;      /* [rank_count][row_size] items in order; [rank_count] */
     /* The best pass so far. */
     int32_t *best_row;
@@ -112,20 +113,9 @@ static void choose(struct wave *w, int32_t rank) {
     w->choice[rank] = best;
 }
 
-/* Plays the match of node `i` of the tournament; equal starts: the lower rank. */
-static void play(struct wave *w, int32_t i) {
-    int32_t a = w->first[2 * i];
-    int32_t b = w->first[2 * i + 1];
-    int64_t start_a = w->choice[a].start;
-    int64_t start_b = w->choice[b].start;
-    w->first[i] = start_a < start_b || (start_a == start_b && a < b) ? a : b;
-}
-
 static void choose_again(struct wave *w, int32_t rank) {
     choose(w, rank);
-    for (int32_t i = (rank + w->rank_count) / 2; i > 0; i /= 2) {
-        play(w, i);
-    }
+    pp_tournament_set(&w->next, rank, w->choice[rank].start);
 }
 
 static void begin_pass(struct wave *w) {
@@ -137,11 +127,9 @@ static void begin_pass(struct wave *w) {
     look_at(w, 0);
     for (int32_t rank = 0; rank < w->rank_count; rank++) {
         choose(w, rank);
-        w->first[w->rank_count + rank] = rank;
+        w->next.start_ns[rank] = w->choice[rank].start;
     }
-    for (int32_t i = w->rank_count - 1; i > 0; i--) {
-        play(w, i);
-    }
+    pp_tournament_begin(&w->next);
 }
 
 /* List scheduling by `key`. @return the end of the last step */
@@ -149,7 +137,7 @@ static int64_t run_pass(struct wave *w) {
     int64_t last = 0;
     begin_pass(w);
     for (int32_t n = 0; n < w->item_count; n++) {
-        int32_t rank = w->first[1];
+        int32_t rank = pp_tournament_first(&w->next);
         struct choice next = w->choice[rank];
         PP_ASSERT(next.start != INT64_MAX); /* what is in flight can always go on */
         int32_t item = next.step * w->microbatch_count + w->done[next.step]++;
@@ -328,7 +316,7 @@ static enum pp_status wave_init(struct wave *w, const struct pp_sched *s, struct
                        .own_count = (int32_t)(steps / p),
                        .item_count = (int32_t)items,
                        .row_size = (int32_t)(items / p)};
-    w->numbers = calloc(5 * steps + 2 * items + p, sizeof *w->numbers);
+    w->numbers = calloc(5 * steps + 2 * items + 2 * p, sizeof *w->numbers);
     w->indices = calloc(4 * steps + 2 * items + 4 * p, sizeof *w->indices);
     w->choice = calloc(p, sizeof *w->choice);
     if (w->numbers == NULL || w->indices == NULL || w->choice == NULL) {
@@ -343,6 +331,7 @@ static enum pp_status wave_init(struct wave *w, const struct pp_sched *s, struct
     w->key = take_numbers(&numbers, items);
     w->end = take_numbers(&numbers, items);
     w->free_at = take_numbers(&numbers, p);
+    w->next.start_ns = take_numbers(&numbers, p);
     int32_t *indices = w->indices;
     w->step_rank = take_indices(&indices, steps);
     w->done = take_indices(&indices, steps);
@@ -352,7 +341,8 @@ static enum pp_status wave_init(struct wave *w, const struct pp_sched *s, struct
     w->row = take_indices(&indices, items);
     w->best_row = take_indices(&indices, items);
     w->row_used = take_indices(&indices, p);
-    w->first = take_indices(&indices, 2 * p);
+    w->next.winner = take_indices(&indices, 2 * p);
+    w->next.count = s->rank_count;
     return PP_OK;
 }
 

@@ -17,30 +17,23 @@ struct pp_vlist_rank {
 
 enum pp_status pp_vlist_init(struct pp_vlist *l, struct pp_order *o, struct pp_err *err) {
     size_t ranks = (size_t)o->s->rank_count;
-    size_t leaves = 1;
-    while (leaves < ranks) {
-        leaves *= 2;
-    }
     *l = (struct pp_vlist){.o = o,
                            .ranks = calloc(ranks, sizeof *l->ranks),
-                           .starts = calloc(leaves, sizeof *l->starts),
-                           .winner = calloc(2 * leaves, sizeof *l->winner),
-                           .leaf_count = (int32_t)leaves};
-    if (l->ranks == NULL || l->starts == NULL || l->winner == NULL) {
+                           .next = {.start_ns = calloc(ranks, sizeof *l->next.start_ns),
+                                    .winner = calloc(2 * ranks, sizeof *l->next.winner),
+                                    .count = o->s->rank_count}};
+    if (l->ranks == NULL || l->next.start_ns == NULL || l->next.winner == NULL) {
         pp_vlist_deinit(l);
         return pp_fail(err, PP_E_NOMEM, "out of memory for %zu ranks", ranks);
     }
-    for (int32_t i = 0; i < l->leaf_count; i++) {
-        l->starts[i] = INT64_MAX;
-        l->winner[l->leaf_count + i] = i;
-    }
+    pp_tournament_begin(&l->next);
     return PP_OK;
 }
 
 void pp_vlist_deinit(struct pp_vlist *l) {
     free(l->ranks);
-    free(l->starts);
-    free(l->winner);
+    free(l->next.start_ns);
+    free(l->next.winner);
     *l = (struct pp_vlist){0};
 }
 
@@ -146,16 +139,6 @@ static int64_t key_of(const struct run *run, const struct pp_vlist_rank *r, int 
                : run->rule->offset[kind][r->stage[side]] + microbatch * run->rule->period;
 }
 
-/* The rank would start next at `start`: plays its games of the tournament again. */
-static void set_start(struct pp_vlist *l, int32_t rank, int64_t start) {
-    l->starts[rank] = start;
-    for (int32_t at = (l->leaf_count + rank) / 2; at > 0; at /= 2) {
-        int32_t left = l->winner[2 * at];
-        int32_t right = l->winner[2 * at + 1];
-        l->winner[at] = l->starts[right] < l->starts[left] ? right : left;
-    }
-}
-
 /* Chooses what the rank would do next: what can start first; of several, the smallest key. */
 static void choose(struct run *run, int32_t rank) {
     struct pp_vlist_rank *r = &run->l->ranks[rank];
@@ -187,7 +170,7 @@ static void choose(struct run *run, int32_t rank) {
             }
         }
     }
-    set_start(run->l, rank, best_start);
+    pp_tournament_set(&run->l->next, rank, best_start);
 }
 
 static void put(struct run *run, int32_t rank, struct pp_order_op op, int64_t ready) {
@@ -305,8 +288,8 @@ bool pp_vlist_run(struct pp_vlist *l, const struct pp_vlist_rule *rule) {
                       .microbatches = l->o->s->microbatch_count};
     begin_run(&run);
     for (int64_t left = 2 * (int64_t)run.stages * run.microbatches; left > 0; left--) {
-        int32_t first = l->winner[1];
-        if (l->starts[first] == INT64_MAX) {
+        int32_t first = pp_tournament_first(&l->next);
+        if (l->next.start_ns[first] == INT64_MAX) {
             return false;
         }
         commit(&run, first);

@@ -11,6 +11,7 @@
 #define PP_SIM_GEN_VLIST_H
 
 #include "sim/gen_order.h"
+#include "sim/gen_tournament.h"
 
 #define PP_VLIST_ANY (INT64_MAX / 4) /* of `delta`: whatever can start may go first */
 
@@ -29,9 +30,7 @@ struct pp_vlist_rule {
 struct pp_vlist {
     struct pp_order *o; /* limits, and where the order goes; not owned */
     struct pp_vlist_rank *ranks;
-    int64_t *starts; /* [leaf_count] start of what a rank would do next; INT64_MAX = it waits */
-    int32_t *winner; /* [2 * leaf_count] tournament over `starts`, root at 1, leaves at the end */
-    int32_t leaf_count;
+    struct pp_tournament next; /* by the start of what each rank would do next */
 };
 
 /** @return PP_OK, PP_E_NOMEM */

@@ -114,11 +114,13 @@ static enum pp_status search_init(struct search *t, const struct pp_gen_config *
     static const struct pp_zb_result none = {.span_ns = INT64_MAX, .makespan_ns = INT64_MAX};
     size_t p = (size_t)c->rank_count;
     size_t n = p * (size_t)c->microbatch_count;
-    int64_t *numbers = malloc((4 * p + 2 * n) * sizeof *numbers);
+    int64_t *numbers = malloc((2 * p + 2 * n) * sizeof *numbers);
+    int32_t *winner = malloc(2 * p * sizeof *winner);
     struct pp_zb_stage *stages = malloc(p * sizeof *stages);
     uint8_t *orders = malloc(6 * n);
-    if (numbers == NULL || stages == NULL || orders == NULL) {
+    if (numbers == NULL || winner == NULL || stages == NULL || orders == NULL) {
         free(numbers);
+        free(winner);
         free(stages);
         free(orders);
         return pp_fail(err, PP_E_NOMEM, "out of memory for an order of %d ranks, %d microbatches",
@@ -130,8 +132,9 @@ static enum pp_status search_init(struct search *t, const struct pp_gen_config *
                                   .stages = stages,
                                   .limit = numbers,
                                   .scratch = numbers + p,
-                                  .f_end_ns = numbers + 4 * p,
-                                  .i_end_ns = numbers + 4 * p + n,
+                                  .winner = winner,
+                                  .f_end_ns = numbers + 2 * p,
+                                  .i_end_ns = numbers + 2 * p + n,
                                   .order = orders},
                          .orders = orders,
                          .best = orders + 3 * n,
@@ -142,6 +145,7 @@ static enum pp_status search_init(struct search *t, const struct pp_gen_config *
 
 static void search_deinit(struct search *t) {
     free(t->play.limit);
+    free(t->play.winner);
     free(t->play.stages);
     free(t->orders);
 }

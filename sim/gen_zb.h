@@ -47,7 +47,8 @@ struct pp_zb_play {
     int64_t *f_end_ns;          /* [stage_count][microbatch_count] */
     int64_t *i_end_ns;          /* likewise */
     uint8_t *order;             /* [stage_count][3 * microbatch_count] enum pp_action_type */
-    int64_t *scratch;           /* [3 * stage_count] for whoever decides */
+    int64_t *scratch;           /* [stage_count] for whoever decides */
+    int32_t *winner;            /* [2 * stage_count] likewise */
     struct pp_zb_variant variant;
     int64_t worst_span_ns; /* of all stages */
     int64_t peak;          /* of all stages */

@@ -2,6 +2,7 @@
  * memory holds fewer microbatches than there are stages, a fixed turn of forwards and backwards
  * makes stages wait for inputs while gradients wait for them; this does not. Never stuck: the last
  * stage that holds a microbatch can run its I, or the one after it, holding none, the F. */
+#include "sim/gen_tournament.h"
 #include "sim/gen_zb.h"
 
 static const int64_t NEVER = INT64_MAX;
@@ -43,41 +44,21 @@ static struct next next_of(const struct pp_zb_play *p, int32_t stage) {
     return (struct next){.type = PP_F, .start_ns = f};
 }
 
-/* A tournament tree: leaf stage_count + n is stage n, a node the earlier of its two children, node
- * 1 the earliest of all. */
-struct tournament {
-    int64_t *start_ns; /* [stage_count] */
-    int64_t *winner;   /* [2 * stage_count] */
-};
-
-static void play_match(const struct tournament *t, int32_t node) {
-    int64_t a = t->winner[2 * node];
-    int64_t b = t->winner[2 * node + 1];
-    t->winner[node] = t->start_ns[a] <= t->start_ns[b] ? a : b;
-}
-
-static void update(const struct pp_zb_play *p, const struct tournament *t, int32_t stage) {
-    if (stage < 0 || stage == p->stage_count) {
-        return;
-    }
-    t->start_ns[stage] = next_of(p, stage).start_ns;
-    for (int32_t node = (p->stage_count + stage) / 2; node >= 1; node /= 2) {
-        play_match(t, node);
+static void update(const struct pp_zb_play *p, const struct pp_tournament *t, int32_t stage) {
+    if (stage >= 0 && stage < p->stage_count) {
+        pp_tournament_set(t, stage, next_of(p, stage).start_ns);
     }
 }
 
 void pp_zb_play_by_time(struct pp_zb_play *p) {
-    struct tournament t = {.start_ns = p->scratch, .winner = p->scratch + p->stage_count};
+    struct pp_tournament t = {.start_ns = p->scratch, .winner = p->winner, .count = p->stage_count};
     for (int32_t stage = 0; stage < p->stage_count; stage++) {
         t.start_ns[stage] = next_of(p, stage).start_ns;
-        t.winner[p->stage_count + stage] = stage;
     }
-    for (int32_t node = p->stage_count - 1; node >= 1; node--) {
-        play_match(&t, node);
-    }
+    pp_tournament_begin(&t);
     int64_t action_count = (int64_t)2 * p->stage_count * p->microbatch_count;
     for (int64_t i = 0; i < action_count; i++) {
-        int32_t stage = (int32_t)t.winner[1];
+        int32_t stage = pp_tournament_first(&t);
         struct next next = next_of(p, stage);
         PP_ASSERT(next.start_ns != NEVER);
         if (next.type == PP_F) {

@@ -509,3 +509,18 @@ Test(cli_check, slices_are_checked_for_their_order_where_their_number_is_given) 
     json_decref(run_json(line, 3));
     remove_scratch(&a.scratch);
 }
+
+Test(cli_check, a_repair_is_offered_where_only_the_order_is_at_fault) {
+    struct asked a = ask(hanging, two);
+    struct ran r = run_plan(a.line);
+    cr_expect_not_null(strstr(text_of(&r.messages), "--repair OUT"), "%s", text_of(&r.messages));
+    ran_free(&r);
+    remove_scratch(&a.scratch);
+    a = ask("0F0x,0F1,0B0,0B1\r\n,1F0,1B0,1F1,1B1\r\n", two);
+    r = run_plan(a.line);
+    cr_expect_null(strstr(text_of(&r.messages), "--repair OUT"), "%s", text_of(&r.messages));
+    cr_expect_not_null(strstr(text_of(&r.messages), "write stage, type, microbatch"), "%s",
+                       text_of(&r.messages));
+    ran_free(&r);
+    remove_scratch(&a.scratch);
+}
