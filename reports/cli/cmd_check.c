@@ -1,4 +1,5 @@
 /* `pipeplan check`: does a schedule file run, under declared communication, and if not, why. */
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "reports/cli/check_file.h"
 #include "reports/cli/cli.h"
 #include "reports/cli/sched_options.h"
@@ -196,15 +197,17 @@ static int replace_file(const char *path, mode_t mode, const char *bytes, size_t
     return why;
 }
 
-/* A file is replaced; what is none, as a pipe or a link, is written to. */
+/* A file is replaced, where a link leads to one, too; what is none, as a pipe, is written to. */
 static enum pp_status write_whole(const char *path, const char *bytes, size_t size,
                                   struct pp_err *err) {
     struct stat there;
     int why;
-    if (lstat(path, &there) != 0) {
+    if (stat(path, &there) == 0 && S_ISREG(there.st_mode)) {
+        char *file = realpath(path, NULL);
+        why = file == NULL ? errno : replace_file(file, there.st_mode & 0777, bytes, size);
+        free(file);
+    } else if (lstat(path, &there) != 0) {
         why = replace_file(path, 0, bytes, size);
-    } else if (S_ISREG(there.st_mode)) {
-        why = replace_file(path, there.st_mode & 0777, bytes, size);
     } else {
         FILE *f = fopen(path, "wb");
         why = f == NULL ? errno : write_all(f, bytes, size);

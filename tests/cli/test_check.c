@@ -429,12 +429,15 @@ Test(cli_check, a_repaired_file_keeps_its_place) {
     snprintf(link_to, sizeof link_to, "%s/link.csv", a.scratch.folder);
     cr_assert_eq(chmod(file, 0640), 0);
     cr_assert_eq(symlink("s.csv", link_to), 0);
+    cr_assert_eq(stat(file, &there), 0);
+    ino_t old = there.st_ino;
     repair_line(&a, "link.csv", "", line, sizeof line);
     json_decref(run_json(line, 1));
     cr_assert_eq(lstat(link_to, &there), 0);
     cr_expect(S_ISLNK(there.st_mode), "the link was replaced");
     cr_assert_eq(stat(file, &there), 0);
     cr_expect_eq(there.st_mode & 0777, 0640);
+    cr_expect_neq(there.st_ino, old, "written over, not replaced as a whole");
     expect_file(&a.scratch, "s.csv", passing);
     /* what is no file is written to */
     char pipe_line[1024];
