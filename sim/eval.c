@@ -30,7 +30,7 @@ struct pp_eval {
     const struct pp_sched *s;
     struct step *steps; /* [action_count] */
     struct cost *costs; /* [stage_count][TYPE_COUNT], rewritten by every run */
-    struct lane *lanes; /* [rank_count], likewise; NULL if nothing is offloaded */
+    struct lane *lanes; /* [rank_count], likewise */
     bool has_pairs;
 };
 
@@ -146,11 +146,10 @@ enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
         e->s = s;
         e->steps = malloc(((size_t)s->action_count + 1) * sizeof *e->steps);
         e->costs = malloc((size_t)s->stage_count * TYPE_COUNT * sizeof *e->costs);
-        e->lanes = s->reload == NULL ? NULL : malloc(rank_count * sizeof *e->lanes);
+        e->lanes = malloc(rank_count * sizeof *e->lanes);
         e->has_pairs = any_pair(s);
     }
-    if (e == NULL || w.next == NULL || e->steps == NULL || e->costs == NULL ||
-        (s->reload != NULL && e->lanes == NULL)) {
+    if (e == NULL || w.next == NULL || e->steps == NULL || e->costs == NULL || e->lanes == NULL) {
         pp_fail(err, PP_E_NOMEM, "out of memory to evaluate %d actions", s->action_count);
         goto cleanup;
     }
@@ -245,32 +244,54 @@ static int64_t run_offload(struct lane *lane, int64_t duration, int64_t *start_n
     return lane->host_ns;
 }
 
-/* When the step's input and what it had offloaded are there. */
-static int64_t ready_at(const struct pp_eval *e, const struct step *step, const int64_t *end_ns) {
-    int32_t reload = e->s->reload[step->at];
-    return later(input_at(step, &e->costs[step->cost], end_ns), reload < 0 ? 0 : end_ns[reload]);
+static int64_t duration_of(const struct pp_eval *e, const struct pp_eval_inputs *in,
+                           const struct step *step) {
+    const struct pp_action *a = &e->s->actions[step->at];
+    if (in->duration_ns != NULL) {
+        return in->duration_ns[step->at];
+    }
+    if (pp_action_is_offload(a)) {
+        return in->costs->offload_ns == NULL ? 0 : in->costs->offload_ns[a->stage];
+    }
+    bool as_one = a->pair == 1 && in->costs->pair_ns != NULL;
+    return as_one ? in->costs->pair_ns[a->stage] : e->costs[step->cost].duration_ns;
 }
 
-/* The same with transfers to the host; pairs as one if `pair_ns` is given. */
-static void sweep_offloads(const struct pp_eval *e, const struct pp_costs *c, int64_t *start_ns,
-                           int64_t *end_ns) {
+/* When the step's input and what it had offloaded are there. */
+static int64_t ready_at(const struct pp_eval *e, const struct pp_eval_inputs *in,
+                        const struct step *step, const int64_t *end_ns) {
+    int32_t reload = e->s->reload == NULL ? -1 : e->s->reload[step->at];
+    int64_t transfer = e->costs[step->cost].transfer_ns;
+    if (in->transfer_ns != NULL && step->producer < e->s->action_count &&
+        e->s->stage_rank[e->s->actions[step->at].stage] !=
+            e->s->stage_rank[e->s->actions[step->producer].stage]) {
+        transfer = in->transfer_ns[step->at];
+    }
+    return later(end_ns[step->producer] + transfer, reload < 0 ? 0 : end_ns[reload]);
+}
+
+/* Everything that may be asked for: transfers to the host, pairs as one, durations of each action,
+ * ranks that begin late. */
+static void sweep_all(const struct pp_eval *e, const struct pp_eval_inputs *in, int64_t *start_ns,
+                      int64_t *end_ns) {
     const struct pp_action *actions = e->s->actions;
     const struct step *last = e->steps + e->s->action_count;
-    memset(e->lanes, 0, (size_t)e->s->rank_count * sizeof *e->lanes);
+    for (int32_t rank = 0; rank < e->s->rank_count; rank++) {
+        int64_t begin = in->begin_ns == NULL ? 0 : in->begin_ns[rank];
+        e->lanes[rank] = (struct lane){.compute_ns = begin, .host_ns = begin};
+    }
     for (const struct step *step = e->steps; step < last; step++) {
         const struct pp_action *a = &actions[step->at];
         struct lane *lane = &e->lanes[e->s->stage_rank[a->stage]];
+        int64_t duration = duration_of(e, in, step);
         if (pp_action_is_offload(a)) {
-            int64_t duration = c->offload_ns == NULL ? 0 : c->offload_ns[a->stage];
             end_ns[step->at] = run_offload(lane, duration, &start_ns[step->at]);
             continue;
         }
-        int64_t start = later(lane->compute_ns, ready_at(e, step, end_ns));
-        int64_t duration = e->costs[step->cost].duration_ns;
-        if (a->pair == 1 && c->pair_ns != NULL) {
+        int64_t start = later(lane->compute_ns, ready_at(e, in, step, end_ns));
+        if (a->pair == 1 && in->costs->pair_ns != NULL) {
             step++;
-            start = later(start, ready_at(e, step, end_ns));
-            duration = c->pair_ns[a->stage];
+            start = later(start, ready_at(e, in, step, end_ns));
             start_ns[step->at - 1] = start;
             end_ns[step->at - 1] = start + duration;
         }
@@ -285,12 +306,89 @@ enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs
     PP_TRY(pp_costs_check(costs, e->s, err));
     fill_costs(e, costs);
     trace->end_ns[e->s->action_count] = 0;
-    if (e->lanes != NULL) {
-        sweep_offloads(e, costs, trace->start_ns, trace->end_ns);
+    if (e->s->reload != NULL) {
+        const struct pp_eval_inputs in = {.costs = costs};
+        sweep_all(e, &in, trace->start_ns, trace->end_ns);
     } else if (e->has_pairs && costs->pair_ns != NULL) {
         sweep_pairs(e, costs->pair_ns, trace->start_ns, trace->end_ns);
     } else {
         sweep(e, trace->start_ns, trace->end_ns);
     }
     return PP_OK;
+}
+
+static enum pp_status check_range(const int64_t *figures, int32_t count, int64_t most,
+                                  const char *what, struct pp_err *err) {
+    for (int32_t i = 0; figures != NULL && i < count; i++) {
+        if (figures[i] < 0 || figures[i] > most) {
+            return pp_fail(err, PP_E_RANGE, "%s %d is %lld ns, expected 0 to %lld", what, i,
+                           (long long)figures[i], (long long)most);
+        }
+    }
+    return PP_OK;
+}
+
+enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_inputs *in,
+                                struct pp_trace *trace, struct pp_err *err) {
+    PP_ASSERT(trace->sched == e->s);
+    int32_t n = e->s->action_count;
+    PP_TRY(pp_costs_check(in->costs, e->s, err));
+    PP_TRY(check_range(in->duration_ns, n, PP_COST_MAX_NS, "duration of action", err));
+    PP_TRY(check_range(in->transfer_ns, n, PP_COST_MAX_NS, "transfer to action", err));
+    PP_TRY(check_range(in->begin_ns, e->s->rank_count, INT64_MAX / 4, "begin of rank", err));
+    fill_costs(e, in->costs);
+    trace->end_ns[n] = 0;
+    sweep_all(e, in, trace->start_ns, trace->end_ns);
+    return PP_OK;
+}
+
+/* ---- what held up a start ---- */
+
+/* Whether the action's pair ran as one. */
+static bool ran_as_one(const struct pp_trace *trace, int32_t first) {
+    return trace->start_ns[first] == trace->start_ns[first + 1] &&
+           trace->end_ns[first] == trace->end_ns[first + 1];
+}
+
+struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace, int32_t at) {
+    const struct pp_eval *e = eval;
+    const struct pp_sched *s = e->s;
+    int64_t start = trace->start_ns[at];
+    int32_t first = at;
+    int32_t last = at;
+    if (s->actions[at].pair != 0) {
+        int32_t head = s->actions[at].pair == 1 ? at : at - 1;
+        if (ran_as_one(trace, head)) {
+            first = head;
+            last = head + 1;
+        }
+    }
+    int32_t rank = s->stage_rank[s->actions[at].stage];
+    bool is_offload = pp_action_is_offload(&s->actions[at]);
+    for (int32_t before = first - 1; before >= s->rank_begin[rank]; before--) {
+        if (!pp_action_is_offload(&s->actions[before]) || is_offload) {
+            if (trace->end_ns[before] == start) {
+                return (struct pp_binding){.action = before};
+            }
+            if (!pp_action_is_offload(&s->actions[before])) {
+                break;
+            }
+        }
+    }
+    for (int32_t part = first; part <= last; part++) {
+        int32_t reload = s->reload == NULL ? -1 : s->reload[part];
+        if (reload >= 0 && trace->end_ns[reload] == start) {
+            return (struct pp_binding){.action = reload};
+        }
+    }
+    struct pp_binding latest = {.action = -1};
+    for (int32_t part = first; part <= last; part++) {
+        int32_t producer = s->producer[part];
+        if (producer >= 0 && !is_offload &&
+            (latest.action < 0 || trace->end_ns[producer] > trace->end_ns[latest.action])) {
+            latest =
+                (struct pp_binding){.action = producer, .lag_ns = start - trace->end_ns[producer]};
+        }
+    }
+    return latest;
 }

@@ -48,6 +48,12 @@ struct pp_lower_options {
     int32_t max_active_stages; /* gathered at once on a rank, one more for a pair that needs both of
                                   its stages; at least 1 */
     int32_t look_ahead;        /* cells of compute, at least 0; only PP_LOWER_OURS */
+    bool reshard_after_use;    /* RESHARD right after every cell, UNSHARD before the next that needs
+                                  the stage (FSDP's reshard_after_forward); only PP_LOWER_OURS */
+    int32_t reduce_every; /* REDUCE_GRAD of a stage each time this many more of its microbatches
+                             are through, and after the last; its number is that of the last
+                             microbatch it takes in. 0: once, without a number, after all. Only
+                             PP_LOWER_OURS */
 };
 
 enum {

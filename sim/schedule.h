@@ -144,6 +144,16 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
                                  struct pp_err *err);
 
 /**
+ * `count` flushes of a sealed schedule, one after the other: every rank's list `count` times, with
+ * microbatches numbered on (flush k has k * microbatch_count ...).
+ * @param repeated_p  a new schedule, sealed
+ * @return PP_OK, PP_E_ARG (`s` is lowered), PP_E_RANGE (count < 1, or too many microbatches or
+ *         actions), PP_E_NOMEM
+ */
+enum pp_status pp_sched_repeat(const struct pp_sched *s, int32_t count,
+                               struct pp_sched **repeated_p, struct pp_err *err);
+
+/**
  * Checks and freezes. Every (stage, microbatch) must have exactly one F and either one B or one I
  * and one W, on the stage's rank, F before I/B, I before W; OFFLOAD and RELOAD at most once, both
  * or neither, in this order between F and I/B. Whether ranks wait for one another in a cycle is
@@ -151,7 +161,8 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
  * SEND and one RECV a microbatch and direction and no others, a SEND after its compute action, a
  * RECV before the one that needs it; UNSHARD and RESHARD of a stage alternate, and if there are
  * any, its compute actions stand between the two; REDUCE_GRAD, if there is any, once a stage and
- * after its last B or W. The order of a channel's messages is not looked at (sim/schedule_warn.h),
+ * after its last B or W, or, with microbatch numbers, each after the B or W of its number and the
+ * last after all of them. The order of a channel's messages is not looked at (sim/schedule_warn.h),
  * nor whether ranks wait for one another.
  * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order; the
  *         place is row and cell of the CSV, 1-based), PP_E_NOMEM

@@ -19,4 +19,14 @@ struct pp_trace {
 enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s, struct pp_err *err);
 void pp_trace_deinit(struct pp_trace *trace);
 
+/** What an action waited for last: it started at the end of `action`, plus lag_ns. */
+struct pp_binding {
+    int32_t action; /* -1: nothing */
+    int64_t lag_ns; /* >= 0; transfer without an action of its own (compute-only schedules) */
+};
+
+/** Of ties: the compute action before on the same rank, then the lowest index. */
+typedef struct pp_binding pp_binding_of(const void *context, const struct pp_trace *trace,
+                                        int32_t at);
+
 #endif

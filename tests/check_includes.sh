@@ -15,7 +15,7 @@ deny() { # folder, forbidden pattern
 deny costmodel '(sim|exec|reports|tests)/'
 deny sim '(exec|reports|tests)/'
 deny exec '(reports|tests)/'
-deny exec 'sim/(eval|memory|metrics|plan|replay|store)'
+deny exec 'sim/(batch|bounds|causes|engine|eval|memory|metrics|network|parallel|plan|replay|step|store|vary)'
 deny reports 'tests/'
 [ $bad -eq 0 ] && echo "include walls hold"
 exit $bad
