@@ -64,6 +64,8 @@ struct pp_cause_inputs {
     int32_t flush_microbatches; /* microbatches a flush of a schedule of several; 0: one flush */
     const struct pp_memory_model *memory; /* with `limit`, for the cause memory; may be NULL */
     const int64_t *limit;                 /* [rank_count], of that memory */
+    struct pp_memory_work *memory_work;   /* of a lowered trace; NULL: there the cause memory is
+                                             OFFLOAD and RELOAD only */
     const int64_t *recv_f_ns; /* [stage_count] as in pp_costs, for the cause memory in compute-only
                                  traces; NULL: zeros */
 };

@@ -103,15 +103,22 @@ static enum pp_cause cause_before(const struct flush *f, int32_t at) {
 
 /* ---- room for the next forward ---- */
 
+static bool looks_at_memory(const struct pp_gaps *g) {
+    return g->in->memory != NULL && g->in->limit != NULL &&
+           (!g->trace->sched->lowered || g->in->memory_work != NULL);
+}
+
 static void begin_memory(struct pp_gaps *g, int32_t rank) {
     const struct pp_memory_model *m = g->in->memory;
-    if (m == NULL || g->in->limit == NULL) {
+    if (!looks_at_memory(g)) {
         return;
     }
     g->held_until = g->next_f = g->trace->sched->rank_begin[rank];
     g->held = m->base == NULL ? 0 : m->base[rank];
     if (g->timed) {
-        g->walk = pp_memory_walk_begin(g->trace, m, rank);
+        g->walk = g->trace->sched->lowered
+                      ? pp_memory_walk_begin_lowered(g->in->memory_work, g->trace, m, rank)
+                      : pp_memory_walk_begin(g->trace, m, rank);
     }
 }
 
@@ -190,7 +197,7 @@ static struct pp_gap gap_before(struct pp_gaps *g, int32_t rank, const struct fl
                          .rank = rank,
                          .ended_by = at,
                          .compute = cause_before(f, at)};
-    if (gap.compute == PP_CAUSE_DEPENDENCY && g->in->memory != NULL && g->in->limit != NULL) {
+    if (gap.compute == PP_CAUSE_DEPENDENCY && looks_at_memory(g)) {
         find_blocked(g, &gap, at);
     }
     return gap;

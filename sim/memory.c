@@ -42,6 +42,7 @@ static struct pp_memory_effect cell_effect(const struct pp_sched *s,
 
 void pp_memory_peaks(const struct pp_sched *s, const struct pp_memory_model *model,
                      struct pp_rank_memory *peaks) {
+    PP_ASSERT(!s->lowered);
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
         int64_t amount = entry(model->base, rank);
         struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
@@ -104,12 +105,18 @@ static struct pp_memory_moment host_moment(const struct pp_memory_walk *w) {
 int64_t pp_memory_walk_next_ns(const struct pp_memory_walk *w) {
     struct pp_memory_effect e;
     struct pp_memory_moment m;
+    if (w->work != NULL) {
+        return pp_memory_walk_next_lowered_ns(w);
+    }
     compute_moment(w, &e, &m);
     return pp_min_i64(m.time_ns, host_moment(w).time_ns);
 }
 
 bool pp_memory_walk_step(struct pp_memory_walk *w, struct pp_memory_moment *m) {
     struct pp_memory_effect e;
+    if (w->work != NULL) {
+        return pp_memory_walk_step_lowered(w, m);
+    }
     int32_t size = compute_moment(w, &e, m);
     struct pp_memory_moment host = host_moment(w);
     if (host.time_ns < m->time_ns || (host.time_ns == m->time_ns && host.action < m->action)) {
@@ -128,31 +135,52 @@ bool pp_memory_walk_step(struct pp_memory_walk *w, struct pp_memory_moment *m) {
     return true;
 }
 
+static struct pp_rank_memory peak_of(struct pp_memory_walk w) {
+    struct pp_rank_memory peak = {.peak = w.amount, .peak_action = -1};
+    for (struct pp_memory_moment m; pp_memory_walk_step(&w, &m);) {
+        if (w.amount > peak.peak) {
+            peak = (struct pp_rank_memory){.peak = w.amount, .peak_action = m.action};
+        }
+    }
+    return peak;
+}
+
 void pp_memory_peaks_timed(const struct pp_trace *trace, const struct pp_memory_model *model,
                            struct pp_rank_memory *peaks) {
     if (trace->sched->reload == NULL) {
         pp_memory_peaks(trace->sched, model, peaks);
         return;
     }
+    PP_ASSERT(!trace->sched->lowered);
     for (int32_t rank = 0; rank < trace->sched->rank_count; rank++) {
-        struct pp_memory_walk w = pp_memory_walk_begin(trace, model, rank);
-        struct pp_rank_memory peak = {.peak = w.amount, .peak_action = -1};
-        for (struct pp_memory_moment m; pp_memory_walk_step(&w, &m);) {
-            if (w.amount > peak.peak) {
-                peak = (struct pp_rank_memory){.peak = w.amount, .peak_action = m.action};
-            }
-        }
-        peaks[rank] = peak;
+        peaks[rank] = peak_of(pp_memory_walk_begin(trace, model, rank));
     }
 }
 
-int32_t pp_memory_timeline(const struct pp_trace *trace, const struct pp_memory_model *model,
-                           int32_t rank, struct pp_memory_point *points) {
-    struct pp_memory_walk w = pp_memory_walk_begin(trace, model, rank);
+void pp_memory_peaks_lowered(struct pp_memory_work *work, const struct pp_trace *trace,
+                             const struct pp_memory_model *model, struct pp_rank_memory *peaks) {
+    for (int32_t rank = 0; rank < trace->sched->rank_count; rank++) {
+        peaks[rank] = peak_of(pp_memory_walk_begin_lowered(work, trace, model, rank));
+    }
+}
+
+static int32_t points_of(struct pp_memory_walk w, struct pp_memory_point *points) {
     int32_t n = 0;
     points[n++] = (struct pp_memory_point){.time_ns = 0, .amount = w.amount};
     for (struct pp_memory_moment m; pp_memory_walk_step(&w, &m);) {
         points[n++] = (struct pp_memory_point){.time_ns = m.time_ns, .amount = w.amount};
     }
     return n;
+}
+
+int32_t pp_memory_timeline(const struct pp_trace *trace, const struct pp_memory_model *model,
+                           int32_t rank, struct pp_memory_point *points) {
+    PP_ASSERT(!trace->sched->lowered);
+    return points_of(pp_memory_walk_begin(trace, model, rank), points);
+}
+
+int32_t pp_memory_timeline_lowered(struct pp_memory_work *work, const struct pp_trace *trace,
+                                   const struct pp_memory_model *model, int32_t rank,
+                                   struct pp_memory_point *points) {
+    return points_of(pp_memory_walk_begin_lowered(work, trace, model, rank), points);
 }

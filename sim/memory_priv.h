@@ -22,11 +22,13 @@ struct pp_memory_moment {
 };
 
 /* A rank's compute actions and its transfers to the host are two rows, each in order. Their
- * moments are taken by time, and at the same time by place in the rank's list. */
+ * moments are taken by time, and at the same time by place in the rank's list. Of a lowered trace
+ * the moments stand in the workspace, and `compute` is the next of them. */
 struct pp_memory_walk {
     const struct pp_trace *trace;
     const struct pp_memory_model *model;
-    int32_t compute, host; /* next action of either row; `end` after the last */
+    const struct pp_memory_work *work; /* NULL: compute-only */
+    int32_t compute, host;             /* next action of either row; `end` after the last */
     int32_t end;
     bool running;   /* the start of `compute` has been taken */
     int64_t amount; /* after the moments taken so far */
@@ -34,6 +36,14 @@ struct pp_memory_walk {
 
 struct pp_memory_walk pp_memory_walk_begin(const struct pp_trace *trace,
                                            const struct pp_memory_model *model, int32_t rank);
+
+/* The same of a lowered trace; the workspace serves one walk at a time. */
+struct pp_memory_walk pp_memory_walk_begin_lowered(struct pp_memory_work *work,
+                                                   const struct pp_trace *trace,
+                                                   const struct pp_memory_model *model,
+                                                   int32_t rank);
+int64_t pp_memory_walk_next_lowered_ns(const struct pp_memory_walk *w);
+bool pp_memory_walk_step_lowered(struct pp_memory_walk *w, struct pp_memory_moment *m);
 
 /* When the next moment is; INT64_MAX after the last. */
 int64_t pp_memory_walk_next_ns(const struct pp_memory_walk *w);
