@@ -100,10 +100,28 @@ static inline int64_t slow_entry(const int64_t *array, int32_t index) {
     return array == NULL ? 0 : array[index];
 }
 
-/* What the rank of a compute-only trace holds after everything that happens at `ns`. */
+/* What a rank of a lowered trace holds then: from the timeline, which has tests of its own. */
+static inline int64_t slow_held_lowered(const struct slow *w, int64_t ns) {
+    static struct pp_memory_point points[1 << 12];
+    struct pp_memory_work *work = NULL;
+    int64_t held = 0;
+    cr_assert_lt(w->t->sched->action_count, 1 << 11);
+    cr_assert_eq(pp_memory_work_create(w->t->sched, &work, NULL), PP_OK);
+    int32_t n = pp_memory_timeline_lowered(work, w->t, w->in->memory, w->rank, points);
+    for (int32_t i = 0; i < n && points[i].time_ns <= ns; i++) {
+        held = points[i].amount;
+    }
+    pp_memory_work_destroy(work);
+    return held;
+}
+
+/* What the rank holds after everything that happens at `ns`. */
 static inline int64_t slow_held(const struct slow *w, int64_t ns) {
     const struct pp_sched *s = w->t->sched;
     const struct pp_memory_model *m = w->in->memory;
+    if (s->lowered) {
+        return slow_held_lowered(w, ns);
+    }
     int64_t sum = slow_entry(m->base, w->rank);
     for (int32_t at = s->rank_begin[w->rank]; at < s->rank_begin[w->rank + 1]; at++) {
         const struct pp_action *a = &s->actions[at];
@@ -126,7 +144,8 @@ static inline int64_t slow_held(const struct slow *w, int64_t ns) {
 static inline bool slow_blocked(const struct slow *w, int32_t ender, int64_t ns) {
     const struct pp_sched *s = w->t->sched;
     int32_t f = ender;
-    if (w->in->memory == NULL || w->in->limit == NULL) {
+    if (w->in->memory == NULL || w->in->limit == NULL ||
+        (s->lowered && w->in->memory_work == NULL)) {
         return false;
     }
     while (s->actions[f].type != PP_F) {
