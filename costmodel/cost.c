@@ -367,14 +367,14 @@ static double replicate_ns(const struct pp_cost_context *c, double trained, doub
                : 0;
 }
 
-void pp_cost_step(const struct pp_cost_table *table, const struct pp_stage_cost *rank_sum,
+void pp_cost_step(const struct pp_cost_table *table, const struct pp_stage_cost *stage_or_sum,
                   struct pp_step_cost *step_p) {
     const struct pp_cost_context *c = &table->context;
     const struct pp_train *t = &c->train;
-    double routed = (double)rank_sum->expert_count;
-    double dense = (double)rank_sum->param_count - routed;
-    double trained_routed = (double)rank_sum->expert_trainable_count;
-    double trained_dense = (double)rank_sum->trainable_count - trained_routed;
+    double routed = (double)stage_or_sum->expert_count;
+    double dense = (double)stage_or_sum->param_count - routed;
+    double trained_routed = (double)stage_or_sum->expert_trainable_count;
+    double trained_dense = (double)stage_or_sum->trainable_count - trained_routed;
     double reduce = pp_dtype_bytes(t->reduce_dtype), state = pp_dtype_bytes(t->state_dtype);
     struct pp_step_cost step = {0};
     double sync = replicate_ns(c, trained_dense + trained_routed, reduce);

@@ -257,7 +257,7 @@ static int64_t duration_of(const struct pp_eval *e, const struct pp_eval_inputs 
     return as_one ? in->costs->pair_ns[a->stage] : e->costs[step->cost].duration_ns;
 }
 
-/* When the step's input and what it had offloaded are there. */
+/* When the step's input, its stage and what it had offloaded are there. */
 static int64_t ready_at(const struct pp_eval *e, const struct pp_eval_inputs *in,
                         const struct step *step, const int64_t *end_ns) {
     int32_t reload = e->s->reload == NULL ? -1 : e->s->reload[step->at];
@@ -267,11 +267,13 @@ static int64_t ready_at(const struct pp_eval *e, const struct pp_eval_inputs *in
             e->s->stage_rank[e->s->actions[step->producer].stage]) {
         transfer = in->transfer_ns[step->at];
     }
-    return later(end_ns[step->producer] + transfer, reload < 0 ? 0 : end_ns[reload]);
+    int64_t begin =
+        in->stage_begin_ns == NULL ? 0 : in->stage_begin_ns[e->s->actions[step->at].stage];
+    return later(later(end_ns[step->producer] + transfer, begin), reload < 0 ? 0 : end_ns[reload]);
 }
 
 /* Everything that may be asked for: transfers to the host, pairs as one, durations of each action,
- * ranks that begin late. */
+ * ranks and stages that begin late. */
 static void sweep_all(const struct pp_eval *e, const struct pp_eval_inputs *in, int64_t *start_ns,
                       int64_t *end_ns) {
     const struct pp_action *actions = e->s->actions;
@@ -336,6 +338,8 @@ enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_in
     PP_TRY(check_range(in->duration_ns, n, PP_COST_MAX_NS, "duration of action", err));
     PP_TRY(check_range(in->transfer_ns, n, PP_COST_MAX_NS, "transfer to action", err));
     PP_TRY(check_range(in->begin_ns, e->s->rank_count, INT64_MAX / 4, "begin of rank", err));
+    PP_TRY(
+        check_range(in->stage_begin_ns, e->s->stage_count, INT64_MAX / 4, "begin of stage", err));
     fill_costs(e, in->costs);
     trace->end_ns[n] = 0;
     sweep_all(e, in, trace->start_ns, trace->end_ns);

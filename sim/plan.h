@@ -17,6 +17,7 @@
 
 #include "costmodel/cost.h"
 #include "sim/generate.h"
+#include "sim/step.h"
 #include "sim/trace.h"
 
 #include <signal.h>
@@ -68,8 +69,14 @@ struct pp_plan {
        are then those of unit costs, 1 us for a rank's whole F, I and W */
     bool evaluated, has_costs;
     struct pp_stage_cost *stage_costs; /* [stage_count] */
-    struct pp_step_cost step_cost;
-    int64_t flush_ns, step_ns; /* step_ns 0 without costs */
+    int64_t flush_ns;                  /* one flush alone, its stages gathered before */
+    enum pp_reduce reduce;             /* after which flushes gradients are reduced */
+    int64_t flushes_ns; /* all flushes of a step, one into the other; less than flush_count *
+                           flush_ns where ranks end one after the other */
+    struct pp_step_cost step_cost; /* what shows: param_gather_ns: how much later the flushes end
+                                      because stages are gathered first; grad_sync_ns: from there
+                                      to the last reduction; optimizer_ns: from there to the end */
+    int64_t step_ns; /* flushes_ns and the three of step_cost; 0 without costs or flushes */
     double bubble_ratio;
     int64_t *peak_bytes;      /* [pp_size] upper end, reserved memory included */
     int64_t *base_bytes;      /* [pp_size] the part that is resident all the time */

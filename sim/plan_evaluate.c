@@ -100,45 +100,24 @@ static enum pp_status measure_memory(const struct pp_plan_world *world,
     return PP_OK;
 }
 
-/* A step ends when its slowest rank has reduced its gradients and updated its weights. */
-static void cost_step(const struct pp_cost_table *table, struct pp_plan *plan) {
-    for (int32_t rank = 0; rank < plan->config.pp_size; rank++) {
-        struct pp_stage_cost sum = {0};
-        for (int32_t s = 0; s < plan->stage_count; s++) {
-            if (plan->stage_rank[s] == rank) {
-                sum.param_count += plan->stage_costs[s].param_count;
-                sum.expert_count += plan->stage_costs[s].expert_count;
-                sum.trainable_count += plan->stage_costs[s].trainable_count;
-                sum.expert_trainable_count += plan->stage_costs[s].expert_trainable_count;
-                sum.weight_bytes += plan->stage_costs[s].weight_bytes;
-                sum.grad_bytes += plan->stage_costs[s].grad_bytes;
-                sum.optimizer_bytes += plan->stage_costs[s].optimizer_bytes;
-            }
-        }
-        struct pp_step_cost cost = {0};
-        pp_cost_step(table, &sum, &cost);
-        int64_t total = cost.grad_sync_ns + cost.param_gather_ns + cost.optimizer_ns;
-        const struct pp_step_cost *worst = &plan->step_cost;
-        if (total > worst->grad_sync_ns + worst->param_gather_ns + worst->optimizer_ns) {
-            plan->step_cost = cost;
-        }
-    }
-}
-
 enum pp_status pp_plan_bench_init(struct pp_plan_bench *bench, const struct pp_sched *sched,
                                   struct pp_err *err) {
     struct pp_plan_bench b = {0};
     PP_TRY(pp_replay_init(&b.replay, sched, err));
     b.peaks = calloc((size_t)sched->rank_count, sizeof *b.peaks);
-    if (b.peaks == NULL) {
-        pp_replay_deinit(&b.replay);
-        return pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", sched->rank_count);
+    enum pp_status status =
+        b.peaks == NULL ? pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", sched->rank_count)
+                        : pp_plan_step_init(&b, err);
+    if (status != PP_OK) {
+        pp_plan_bench_deinit(&b);
+        return status;
     }
     *bench = b;
     return PP_OK;
 }
 
 void pp_plan_bench_deinit(struct pp_plan_bench *bench) {
+    pp_plan_step_deinit(bench);
     pp_replay_deinit(&bench->replay);
     free(bench->peaks);
     *bench = (struct pp_plan_bench){0};
@@ -150,7 +129,11 @@ enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
     if (table != NULL) {
         PP_TRY(cost_stages(world, table, plan, err));
     }
-    PP_TRY(pp_replay_run(&bench->replay, plan, err));
+    if (table != NULL && plan->flush_count > 0) { /* its first flush is the one to look at */
+        PP_TRY(pp_plan_time_step(world, table, bench, plan, err));
+    } else {
+        PP_TRY(pp_replay_run(&bench->replay, plan, err));
+    }
     struct pp_metrics metrics;
     pp_metrics_of(&bench->replay.trace, &metrics, NULL);
     plan->flush_ns = metrics.makespan_ns;
@@ -159,16 +142,6 @@ enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
     if (table == NULL) {
         return PP_OK;
     }
-    cost_step(table, plan);
-    int64_t flushes_ns;
-    if (!pp_mul_i64(plan->flush_ns, plan->flush_count, &flushes_ns) || flushes_ns > INT64_MAX / 4) {
-        return pp_fail(err, PP_E_RANGE, "a step of %lld flushes of %lld ns does not fit the clock",
-                       (long long)plan->flush_count, (long long)plan->flush_ns);
-    }
-    plan->step_ns = plan->flush_count == 0
-                        ? 0
-                        : flushes_ns + plan->step_cost.grad_sync_ns +
-                              plan->step_cost.param_gather_ns + plan->step_cost.optimizer_ns;
     plan->has_costs = true;
     return measure_memory(world, table, bench, plan, err);
 }

@@ -4,6 +4,7 @@
 
 #include "sim/plan.h"
 #include "sim/replay.h"
+#include "sim/step.h"
 
 /* One pipeline size of the search: everything that candidates with this pp_size share. */
 struct pp_plan_world {
@@ -39,6 +40,8 @@ struct pp_split_request pp_plan_split_request(const struct pp_plan_request *req,
 struct pp_plan_bench {
     struct pp_replay replay;
     struct pp_rank_memory *peaks; /* [rank_count] */
+    struct pp_step *step;
+    int64_t *step_columns; /* gathers and reductions [stage_count], optimizer [rank_count] */
 };
 
 enum pp_status pp_plan_bench_init(struct pp_plan_bench *bench, const struct pp_sched *sched,
@@ -52,6 +55,16 @@ void pp_plan_bench_deinit(struct pp_plan_bench *bench);
 enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
                                 const struct pp_cost_table *table, struct pp_plan_bench *bench,
                                 struct pp_plan *plan, struct pp_err *err);
+
+/** The bench's parts that pp_plan_time_step uses. Freed by its deinit. @return PP_OK, PP_E_NOMEM */
+enum pp_status pp_plan_step_init(struct pp_plan_bench *bench, struct pp_err *err);
+void pp_plan_step_deinit(struct pp_plan_bench *bench);
+
+/** Plays all flushes of a plan with costs, and what ends its step. The replay then holds its first
+ *  flush, as after pp_replay_run. @return PP_OK, PP_E_RANGE */
+enum pp_status pp_plan_time_step(const struct pp_plan_world *world,
+                                 const struct pp_cost_table *table, struct pp_plan_bench *bench,
+                                 struct pp_plan *plan, struct pp_err *err);
 
 /** Training configuration of a world and microbatch size, for the cost model. */
 struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size);

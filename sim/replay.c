@@ -101,8 +101,7 @@ static void fill_base(const struct pp_replay *r, const struct pp_plan *plan) {
     }
 }
 
-enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *plan,
-                             struct pp_err *err) {
+struct pp_costs pp_replay_costs(struct pp_replay *replay, const struct pp_plan *plan) {
     PP_ASSERT(plan->stage_count == replay->sched->stage_count);
     if (plan->stage_costs != NULL) {
         fill_columns(replay, plan);
@@ -110,7 +109,7 @@ enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *pla
     } else {
         fill_unit_columns(replay, plan);
     }
-    struct pp_costs costs = {
+    return (struct pp_costs){
         .f_ns = column(replay, COL_F),
         .i_ns = column(replay, COL_I),
         .w_ns = column(replay, COL_W),
@@ -118,6 +117,11 @@ enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *pla
         .recv_f_ns = column(replay, COL_RECV_F),
         .recv_b_ns = column(replay, COL_RECV_B),
     };
+}
+
+enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *plan,
+                             struct pp_err *err) {
+    struct pp_costs costs = pp_replay_costs(replay, plan);
     return pp_eval_run(replay->eval, &costs, &replay->trace, err);
 }
 

@@ -36,8 +36,11 @@ void pp_replay_deinit(struct pp_replay *replay);
 enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *plan,
                              struct pp_err *err);
 
-/** Memory of the plan that was run last: bytes allocated, before allocator slack and reserved
- *  memory. Points into the replay. Only for plans with stage_costs. */
+/** Fills in the plan's costs without playing them. They point into the replay. */
+struct pp_costs pp_replay_costs(struct pp_replay *replay, const struct pp_plan *plan);
+
+/** Memory of the plan that was run, or whose costs were filled in, last: bytes allocated, before
+ * allocator slack and reserved memory. Points into the replay. Only for plans with stage_costs. */
 struct pp_memory_model pp_replay_memory(const struct pp_replay *replay);
 
 /** The schedule a plan runs: generated, or NULL in *own_p where it is the given CSV.
