@@ -337,11 +337,13 @@ static int64_t makespan_of(const struct pp_schedule_info *info, int32_t p, int32
 /* F, I, W of a rank's share, transfer in quarters. */
 static const int64_t even_times[][4] = {{1, 1, 1, 0}, {2, 3, 1, 0}, {1, 1, 1, 1}, {3, 1, 2, 0}};
 
-/* Those that search an order for the costs take their time: from 3 ranks on, and in slow builds,
- * they are asked for one set of costs, unless all is asked for. */
+/* Those that search an order for the costs take their time: unless all is asked for, from 3 ranks
+ * on they are asked for one set of costs, and in slow builds for none on 4. */
 static int32_t cost_sets(const struct pp_schedule_info *info, int32_t p) {
-    bool few = info->uses_costs && (p >= 3 || CASE_STEP > 1) && getenv("PP_TEST_FULL") == NULL;
-    return few ? 1 : 4;
+    if (!info->uses_costs || p < 3 || getenv("PP_TEST_FULL") != NULL) {
+        return 4;
+    }
+    return p == 4 && CASE_STEP > 1 ? 0 : 1;
 }
 
 static int64_t steps_of(const struct pp_schedule_info *info, int32_t p, int32_t v,
