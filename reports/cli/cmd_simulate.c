@@ -114,8 +114,10 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct pp_simul
     fprintf(cli->out, "makespan %s us, longest span of a rank %s us\n",
             pp_us_text(m->makespan_ns, number), pp_us_text(m->span_ns, span));
     if (sim->repeated != NULL || sim->flags->lanes.optimizer_ns > 0) {
-        fprintf(cli->out, "step of %lld flushes and the optimizer %s us\n",
-                (long long)sim->flags->lanes.flushes, pp_us_text(sim->step_ns, number));
+        fprintf(cli->out, "step of %lld flush%s%s %s us\n", (long long)sim->flags->lanes.flushes,
+                sim->repeated != NULL ? "es" : "",
+                sim->flags->lanes.optimizer_ns > 0 ? " and the optimizer" : "",
+                pp_us_text(sim->step_ns, number));
     }
     fprintf(cli->out, "bubble ratio %.6f, span bubble ratio %.6f, over ideal ratio %.6f\n",
             m->bubble_ratio, m->span_bubble_ratio, m->over_ideal_ratio);

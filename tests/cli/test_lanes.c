@@ -210,7 +210,7 @@ Test(cli_lanes, text_says_the_same) {
 Test(cli_lanes, nonsense_is_refused) {
     expect_error(GPIPE2 "--runtime nemo", 2, "E_USAGE", "megatron");
     expect_error(GPIPE2 "--p2p-bytes 10", 2, "E_USAGE", "--p2p-bytes needs links");
-    expect_error(GPIPE2 "--p2p-bytes -1 --link-bandwidth 1GB/s", 2, "E_USAGE", "--p2p-bytes");
+    expect_error(GPIPE2 "--p2p-bytes -1 --link-bandwidth 1GB/s", 3, "E_RANGE", "--p2p-bytes");
     expect_error(GPIPE2 "--p2p-bytes 9999999GiB --link-bandwidth 1GB/s", 3, "E_RANGE",
                  "--p2p-bytes");
     expect_error(GPIPE2 "--link-bandwidth 0GB/s", 3, "E_RANGE", "--link-bandwidth");
