@@ -136,7 +136,7 @@ enum pp_status pp_engine_resolve(struct pp_engine *e, struct pp_deadlock *deadlo
 void pp_engine_sweep(struct pp_engine *e, int64_t *start_ns, int64_t *end_ns);
 
 /** @return NULL without memory */
-struct pp_engine_events *pp_engine_events_create(const struct pp_engine *e);
+struct pp_engine_events *pp_engine_events_create(struct pp_engine *e);
 void pp_engine_events_destroy(struct pp_engine_events *ev);
 /** @param net  NULL: every transfer moves as if alone */
 void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *start_ns,
