@@ -115,7 +115,7 @@ static int32_t gather(struct pp_fair *f, int32_t number) {
 }
 
 static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t now_ns,
-                     struct pp_engine_heap *heap, int32_t first_id) {
+                     struct pp_engine_heap *heap) {
     struct pp_flow *flow = &f->flows[number];
     if (flow->rate == rate) {
         return;
@@ -126,7 +126,7 @@ static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t n
     unsigned __int128 ns = (flow->left + rate - 1) / rate;
     bool fits = ns < (unsigned __int128)(INT64_MAX - now_ns);
     /* one that would end after the clock gets more before that */
-    pp_engine_heap_set(heap, first_id + number, fits ? now_ns + (int64_t)ns : INT64_MAX - 1);
+    pp_engine_heap_set(heap, number, fits ? now_ns + (int64_t)ns : INT64_MAX - 1);
 }
 
 /* The link with the smallest share, among those with flows that have no rate yet. */
@@ -147,7 +147,7 @@ static struct pp_fair_link *tightest(struct pp_fair *f, int32_t *found_count_p) 
 }
 
 static void fill(struct pp_fair *f, int32_t found_count, int64_t now_ns,
-                 struct pp_engine_heap *heap, int32_t first_id) {
+                 struct pp_engine_heap *heap) {
     for (struct pp_fair_link *link; (link = tightest(f, &found_count)) != NULL;) {
         uint64_t rate = link->share > 0 ? link->share : 1;
         for (int32_t at = link->first; at >= 0 && link->open > 0;) {
@@ -159,22 +159,21 @@ static void fill(struct pp_fair *f, int32_t found_count, int64_t now_ns,
                 other->room -= other->room > rate ? rate : other->room;
                 other->open--;
                 other->share = other->open > 0 ? other->room / (uint64_t)other->open : 0;
-                set_rate(f, at / 2, rate, now_ns, heap, first_id);
+                set_rate(f, at / 2, rate, now_ns, heap);
             }
             at = flow->next[at % 2];
         }
     }
 }
 
-void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap,
-                  int32_t first_id) {
+void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap) {
     f->round++;
     while (f->dirty_count > 0) {
         int32_t number = f->dirty[--f->dirty_count];
         f->links[number].is_dirty = false;
         int32_t found_count = gather(f, number);
         if (found_count > 0) {
-            fill(f, found_count, now_ns, heap, first_id);
+            fill(f, found_count, now_ns, heap);
         }
     }
 }

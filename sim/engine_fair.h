@@ -57,8 +57,8 @@ void pp_fair_add(struct pp_fair *f, int32_t flow, const struct pp_route *route, 
                  int64_t now_ns);
 void pp_fair_remove(struct pp_fair *f, int32_t flow);
 
-/** Tells rates again, after all that began and ended at now_ns, and sets the ends in the heap,
- * where flow k is first_id + k. */
-void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap, int32_t first_id);
+/** Tells rates again, after all that began and ended at now_ns, and sets the ends of flows in the
+ *  heap. */
+void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap);
 
 #endif

@@ -2,7 +2,9 @@
  * @file engine_heap.h
  * Private to the engine: which of some things happens next, where times may change while they wait.
  * A heap of fours, so that the children of a node lie side by side, which knows the place of each.
- * Of equal times any may come first: the engine's results do not depend on it.
+ * Behind the last node stand times that never come, so that children are compared without looking
+ * whether they are there. Of equal times any may come first: the engine's results do not depend on
+ * it.
  */
 #ifndef PP_SIM_ENGINE_HEAP_H
 #define PP_SIM_ENGINE_HEAP_H
@@ -15,13 +17,17 @@ struct pp_engine_node {
     int32_t id;
 };
 
-/** Arrays are the caller's, with room for every id. */
 struct pp_engine_heap {
-    struct pp_engine_node *nodes;
-    int32_t *place; /* [ids] -1: does not wait */
-    int32_t count;
+    struct pp_engine_node *nodes; /* [ids + 4] */
+    int32_t *place;               /* [ids] -1: does not wait */
+    int32_t id_count, count;
     bool has_hole; /* the first was taken, and mostly something else comes at once for its place */
 };
+
+/** @return false without memory */
+bool pp_engine_heap_init(struct pp_engine_heap *h, int32_t id_count);
+void pp_engine_heap_deinit(struct pp_engine_heap *h);
+void pp_engine_heap_clear(struct pp_engine_heap *h);
 
 static inline void pp_engine_heap_put(struct pp_engine_heap *h, int32_t place,
                                       struct pp_engine_node node) {
@@ -44,21 +50,16 @@ static inline void pp_engine_heap_rise(struct pp_engine_heap *h, int32_t place,
 
 static inline void pp_engine_heap_sink(struct pp_engine_heap *h, int32_t place,
                                        struct pp_engine_node node) {
-    for (;;) {
-        int32_t first = 4 * place + 1;
-        if (first >= h->count) {
+    for (int32_t first; (first = 4 * place + 1) < h->count;) {
+        const struct pp_engine_node *child = &h->nodes[first];
+        int32_t left = child[1].at_ns < child[0].at_ns;
+        int32_t right = 2 + (child[3].at_ns < child[2].at_ns);
+        int32_t best = child[right].at_ns < child[left].at_ns ? right : left;
+        if (child[best].at_ns >= node.at_ns) {
             break;
         }
-        int32_t best = first;
-        int32_t end = first + 4 < h->count ? first + 4 : h->count;
-        for (int32_t child = first + 1; child < end; child++) {
-            best = h->nodes[child].at_ns < h->nodes[best].at_ns ? child : best;
-        }
-        if (h->nodes[best].at_ns >= node.at_ns) {
-            break;
-        }
-        pp_engine_heap_put(h, place, h->nodes[best]);
-        place = best;
+        pp_engine_heap_put(h, place, child[best]);
+        place = first + best;
     }
     pp_engine_heap_put(h, place, node);
 }
@@ -67,8 +68,10 @@ static inline void pp_engine_heap_fill_hole(struct pp_engine_heap *h) {
     if (h->has_hole) {
         h->has_hole = false;
         h->count--;
+        struct pp_engine_node last = h->nodes[h->count];
+        h->nodes[h->count].at_ns = INT64_MAX;
         if (h->count > 0) {
-            pp_engine_heap_sink(h, 0, h->nodes[h->count]);
+            pp_engine_heap_sink(h, 0, last);
         }
     }
 }
@@ -97,7 +100,7 @@ static inline void pp_engine_heap_set(struct pp_engine_heap *h, int32_t id, int6
 /** When the next happens; INT64_MAX: nothing waits. */
 static inline int64_t pp_engine_heap_next_ns(struct pp_engine_heap *h) {
     pp_engine_heap_fill_hole(h);
-    return h->count > 0 ? h->nodes[0].at_ns : INT64_MAX;
+    return h->nodes[0].at_ns;
 }
 
 /** Takes the next. @return its id; only right after pp_engine_heap_next_ns */
