@@ -10,11 +10,13 @@ enum { LARGE_PAGE_BYTES = 1 << 21 };
 void *pp_room_alloc(size_t size) {
 #ifdef MADV_HUGEPAGE
     if (size >= LARGE_PAGE_BYTES) {
-        size = (size + LARGE_PAGE_BYTES - 1) / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES;
-        void *room = aligned_alloc(LARGE_PAGE_BYTES, size);
-        if (room != NULL) {
-            madvise(room, size, MADV_HUGEPAGE); /* a wish: small pages do as well */
+        void *room = NULL;
+        if (posix_memalign(&room, LARGE_PAGE_BYTES, size) != 0) {
+            return NULL;
         }
+        void *exact = realloc(room, size); /* gives back what was there to align */
+        room = exact == NULL ? room : exact;
+        madvise(room, size, MADV_HUGEPAGE); /* a wish: small pages do as well */
         return room;
     }
 #endif
