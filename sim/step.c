@@ -269,9 +269,10 @@ static enum pp_status run_flushes(struct run *r, const struct pp_eval *eval,
     return PP_OK;
 }
 
-/* Adds what the lane of `rank` does in the flushes behind the last simulated. Flush q + i * cycle
- * is flush q moved i times; that the lane is through with it and has no idle time after puts the
- * end at a time that is linear in i, so the first or the last i decides. */
+/* Adds what the lane of `rank` does in the flushes behind the last simulated. It is through when it
+ * has done without a pause all from some flush on, whichever flush gives the latest end: of flush q
+ * and those that are q moved, the last, or else none before the last simulated, which is in `lane`
+ * already. */
 static void extend_lane(const struct run *r, int32_t rank) {
     struct pp_step *step = r->step;
     int64_t n = r->in->flush_count;
@@ -279,11 +280,10 @@ static void extend_lane(const struct run *r, int32_t rank) {
     int64_t each = step->reductions_ns[rank];
     int64_t end = step->lane[rank] + (n - r->flush) * each;
     for (int32_t q = r->since + 1; q <= r->flush; q++) {
-        int64_t most = (n - q) / cycle;
-        for (int64_t i = 1; i <= most; i += most > 1 ? most - 1 : 1) {
-            end = pp_max_i64(end, row(step, step->lane_full, q)[rank] + i * r->cycle_ns +
-                                      (n - q - i * cycle) * each);
-        }
+        int64_t times = (n - q) / cycle;
+        int64_t after = (n - q) % cycle; /* flushes behind that one */
+        end = pp_max_i64(end,
+                         row(step, step->lane_full, q)[rank] + times * r->cycle_ns + after * each);
     }
     step->lane[rank] = end;
 }
