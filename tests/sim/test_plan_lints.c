@@ -4,7 +4,7 @@
 static const struct {
     const char *code;
     const char *model; /* in the recipe below */
-    const char *setting[5];
+    const char *setting[7];
     bool expected;
 } remarks[] = {
     {"W_TIED", "meta-llama/Llama-3.2-1B", {NULL}, true},
@@ -24,12 +24,17 @@ static const struct {
     {"W_SCALE_GRADS_FLUSHES", "meta-llama/Llama-3.1-8B", {NULL}, false},
     {"W_SCALE_GRADS_FLUSHES", /* without a pipeline its block has no effect */
      "meta-llama/Llama-3.1-8B",
-     {"distributed.pipeline.scale_grads_in_schedule", "true", "distributed.pp_size", "1", NULL},
+     {"distributed.pipeline.scale_grads_in_schedule", "true", "distributed.pp_size", "1",
+      "step_scheduler.global_batch_size", "256", NULL},
      false},
     {"W_GRAD_SYNC_EACH_MICROBATCH",
      "meta-llama/Llama-3.1-8B",
      {"distributed.defer_fsdp_grad_sync", "false", "dataset.seq_len", "512", NULL},
      true},
+    {"W_GRAD_SYNC_EACH_MICROBATCH", /* a step 0.2 % longer */
+     "meta-llama/Llama-3.1-8B",
+     {"distributed.defer_fsdp_grad_sync", "false", "dataset.seq_len", "1160", NULL},
+     false},
     {"W_GRAD_SYNC_EACH_MICROBATCH", /* backwards so long that reductions hide behind them */
      "meta-llama/Llama-3.1-8B",
      {"distributed.defer_fsdp_grad_sync", "false", "dataset.seq_len", "8192", NULL},
