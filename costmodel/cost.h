@@ -97,6 +97,16 @@ struct pp_stage_shape {
 void pp_cost_stage(const struct pp_cost_table *table, const struct pp_stage_shape *shape,
                    struct pp_stage_cost *cost_p);
 
+/** What of a stage's memory are parameters gathered from other ranks. */
+struct pp_gathered_bytes {
+    int64_t resident;                 /* part of weight_bytes */
+    int64_t f_transient, b_transient; /* parts of those, of the layer that makes them */
+};
+
+/** Of the same shape as the stage's costs. Cost: O(1). */
+void pp_cost_gathered(const struct pp_cost_table *table, const struct pp_stage_shape *shape,
+                      struct pp_gathered_bytes *gathered_p);
+
 /**
  * Collectives and update of a stage, or of a rank from the sum of its stages' costs: each one of
  * the dense and one of the routed parameters.

@@ -123,7 +123,7 @@ static void chain_one(struct pp_engine *e, struct last *last, int32_t rank, int3
     } else if (pp_engine_is_transfer(a->type)) {
         int32_t queue = pp_engine_queue_of(e, a);
         chain(e, at, &last->of_queue[queue], &e->queue_first[queue]);
-        int32_t link = e->messages[pp_engine_message_of(e->s, a)].link;
+        int32_t link = e->messages[pp_engine_message_of(a)].link;
         if (pp_engine_is_send(a->type)) {
             last->sends[last->offset[link] + last->link_sends[link]++] = at;
         } else {
@@ -148,11 +148,13 @@ static void match(struct pp_engine *e, const struct last *last) {
         PP_ASSERT(last->link_sends[link] == last->link_recvs[link]); /* sealed */
         const int32_t *sends = last->sends + last->offset[link];
         const int32_t *recvs = last->recvs + last->offset[link];
-        for (int32_t k = 0; k < last->link_sends[link]; k++) {
+        int32_t count = last->link_sends[link];
+        for (int32_t k = 0; k < count; k++) {
             e->partner[sends[k]] = recvs[k];
             e->partner[recvs[k]] = sends[k];
             if (e->room != NULL) {
                 e->room[sends[k]] = k < places ? -1 : recvs[k - places];
+                e->room[recvs[k]] = k < count - places ? sends[k + places] : -1;
             }
         }
     }
@@ -289,7 +291,7 @@ static bool visit_first(struct walk *w, int32_t queue) {
     bool is_send = pp_engine_is_send(a->type);
     int32_t send = is_send ? head : e->partner[head];
     int32_t recv = is_send ? e->partner[head] : head;
-    int32_t msg = pp_engine_message_of(e->s, &e->s->actions[send]);
+    int32_t msg = pp_engine_message_of(&e->s->actions[send]);
     const struct pp_engine_message *m = &e->messages[msg];
     struct pp_engine_step *step;
     if (e->room == NULL) {
@@ -480,7 +482,7 @@ static enum pp_status fail_batched(const struct walk *w, struct pp_err *err) {
         }
         int32_t other = w->e->partner[head];
         const struct pp_engine_message *m =
-            &w->e->messages[pp_engine_message_of(s, &s->actions[head])];
+            &w->e->messages[pp_engine_message_of(&s->actions[head])];
         char text[PP_ACTION_TEXT_BYTES];
         char other_text[PP_ACTION_TEXT_BYTES];
         return pp_fail(err, PP_E_DEADLOCK,

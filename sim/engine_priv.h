@@ -105,22 +105,18 @@ static inline bool pp_engine_is_collective(enum pp_action_type type) {
     return type == PP_UNSHARD || type == PP_REDUCE_GRAD;
 }
 
-/** Which of `messages` a SEND or RECV is, by its own stage and type. */
-static inline int32_t pp_engine_message_of(const struct pp_sched *s, const struct pp_action *a) {
-    switch (a->type) {
-    case PP_SEND_F:
-        return 2 * pp_sched_stage_after(s, a->stage);
-    case PP_SEND_B:
-        return 2 * pp_sched_stage_before(s, a->stage) + 1;
-    case PP_RECV_F:
-        return 2 * a->stage;
-    default:
-        return 2 * a->stage + 1;
-    }
+/** Which of `messages` a SEND or RECV is: it is numbered by its own stage, they by the receiver's,
+ * the next or the one before. */
+static inline int32_t pp_engine_message_of(const struct pp_action *a) {
+    static const int8_t behind[PP_TRANSFER_TYPE_COUNT] = {[PP_SEND_F - PP_SEND_F] = 2,
+                                                          [PP_RECV_F - PP_SEND_F] = 0,
+                                                          [PP_SEND_B - PP_SEND_F] = -1,
+                                                          [PP_RECV_B - PP_SEND_F] = 1};
+    return 2 * a->stage + behind[a->type - PP_SEND_F];
 }
 
 static inline int32_t pp_engine_queue_of(const struct pp_engine *e, const struct pp_action *a) {
-    const struct pp_engine_message *m = &e->messages[pp_engine_message_of(e->s, a)];
+    const struct pp_engine_message *m = &e->messages[pp_engine_message_of(a)];
     return pp_engine_is_send(a->type) ? m->send_queue : m->recv_queue;
 }
 
@@ -136,7 +132,7 @@ enum pp_status pp_engine_resolve(struct pp_engine *e, struct pp_deadlock *deadlo
 void pp_engine_sweep(struct pp_engine *e, int64_t *start_ns, int64_t *end_ns);
 
 /** @return NULL without memory */
-struct pp_engine_events *pp_engine_events_create(const struct pp_engine *e);
+struct pp_engine_events *pp_engine_events_create(struct pp_engine *e);
 void pp_engine_events_destroy(struct pp_engine_events *ev);
 /** @param net  NULL: every transfer moves as if alone */
 void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *start_ns,

@@ -3,6 +3,8 @@
  * for anyone. */
 #include "sim/eval_sweep.h"
 
+#include "sim/schedule_room.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,17 +18,17 @@ enum { FETCH_AHEAD = 16 };
 
 /* Of a stage and type: where its input is made and its output is used. */
 struct link {
-    uint16_t from_rank; /* any where there is no producer */
-    uint16_t to_rank;   /* rank_count where nobody waits */
-    uint32_t key;
+    uint64_t word;     /* key, and the sink as `out` where nobody waits */
+    int32_t from_rank; /* any where there is no producer */
+    int32_t to_rank;   /* -1 where nobody waits */
 };
 
 struct walk {
     const struct pp_sched *s;
     const struct link *links; /* [stage_count][PP_SWEEP_TYPE_COUNT] */
     int32_t *next;            /* [rank_count] first action not visited */
-    int32_t *wait_for;        /* [rank_count + 1] action a rank waits for; -1 if it is in `ready` or
-                                 done. The last entry stands for nobody. */
+    int32_t *wait_for;        /* [rank_count] action a rank waits for; -1 if it is in `ready` or
+                                 done */
     int32_t *ready;           /* [rank_count] stack of ranks that may advance */
     int32_t ready_count;
     int32_t visited_count;
@@ -49,17 +51,24 @@ static bool is_lacking(const struct walk *w, int32_t producer, const struct link
 
 /* Writes the action's word, takes its slots and wakes the rank that waits for it. */
 static inline void visit(struct walk *w, int32_t at, int32_t producer, const struct link *link) {
-    uint64_t in = PP_SWEEP_SLOT_NONE;
+    uint64_t word = link->word;
+    int32_t slot = -1;
     if (producer >= 0) {
-        in = (uint64_t)w->slot[producer];
-        w->unused[w->unused_count++] = (int32_t)in;
+        slot = w->slot[producer];
+        word |= (uint64_t)slot;
     }
-    uint64_t out = PP_SWEEP_SLOT_SINK;
-    if (link->to_rank < w->s->rank_count) {
-        out = (uint64_t)(w->unused_count > 0 ? w->unused[--w->unused_count] : w->slot_count++);
-        w->slot[at] = (int32_t)out;
+    if (link->to_rank < 0) {
+        *w->word++ = word;
+        if (slot >= 0) {
+            w->unused[w->unused_count++] = slot;
+        }
+        return;
     }
-    *w->word++ = (uint64_t)link->key << PP_SWEEP_KEY_SHIFT | out << PP_SWEEP_SLOT_BITS | in;
+    if (slot < 0) { /* else the one of its input, which nothing needs any more */
+        slot = w->unused_count > 0 ? w->unused[--w->unused_count] : w->slot_count++;
+    }
+    w->slot[at] = slot;
+    *w->word++ = word | (uint64_t)slot << PP_SWEEP_SLOT_BITS;
     if (w->wait_for[link->to_rank] == at) {
         w->wait_for[link->to_rank] = -1;
         w->ready[w->ready_count++] = link->to_rank;
@@ -131,7 +140,6 @@ static enum pp_status walk_all(struct walk *w, struct pp_deadlock *deadlock_p, s
         w->wait_for[rank] = -1;
         w->ready[w->ready_count++] = rank;
     }
-    w->wait_for[w->s->rank_count] = -1;
     while (w->ready_count > 0) {
         run(w, w->ready[--w->ready_count]);
     }
@@ -148,10 +156,11 @@ static void fill_links(const struct pp_sched *s, struct link *links) {
         for (int32_t type = 0; type < PP_SWEEP_TYPE_COUNT; type++) {
             int32_t from = type == PP_F ? before : type == PP_W ? -1 : after;
             int32_t to = type == PP_F ? after : type == PP_W ? -1 : before;
-            *links++ =
-                (struct link){.from_rank = (uint16_t)(from < 0 ? 0 : s->stage_rank[from]),
-                              .to_rank = (uint16_t)(to < 0 ? s->rank_count : s->stage_rank[to]),
-                              .key = (uint32_t)pp_sweep_key_of(s, type, stage)};
+            uint64_t word = (uint64_t)pp_sweep_key_of(s, type, stage) << PP_SWEEP_KEY_SHIFT;
+            uint64_t nobody = (uint64_t)PP_SWEEP_SLOT_SINK << PP_SWEEP_SLOT_BITS;
+            *links++ = (struct link){.word = to < 0 ? word | nobody : word,
+                                     .from_rank = from < 0 ? 0 : s->stage_rank[from],
+                                     .to_rank = to < 0 ? -1 : s->stage_rank[to]};
         }
     }
 }
@@ -170,10 +179,10 @@ enum pp_status pp_sweep_init(struct pp_sweep *sweep, const struct pp_sched *s,
     PP_ASSERT(s->sealed && !s->lowered);
     size_t ranks = (size_t)s->rank_count;
     size_t actions = (size_t)s->action_count;
-    *sweep = (struct pp_sweep){.words = malloc(2 * actions * sizeof *sweep->words)};
+    *sweep = (struct pp_sweep){.words = pp_room_alloc(2 * actions * sizeof *sweep->words)};
     struct link *links = malloc((size_t)s->stage_count * PP_SWEEP_TYPE_COUNT * sizeof *links);
-    int32_t *by_rank = malloc((3 * ranks + 1) * sizeof *by_rank);
-    int32_t *by_action = malloc(2 * actions * sizeof *by_action);
+    int32_t *by_rank = malloc(3 * ranks * sizeof *by_rank);
+    int32_t *by_action = pp_room_alloc(2 * actions * sizeof *by_action);
     enum pp_status status;
     if (sweep->words == NULL || links == NULL || by_rank == NULL || by_action == NULL) {
         status = pp_fail(err, PP_E_NOMEM, "out of memory to evaluate %d actions", s->action_count);

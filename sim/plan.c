@@ -169,6 +169,7 @@ static enum pp_status fill_set(const struct pp_plan_request *req, struct pp_plan
     }
     name_plan(req->run_id, set->current);
     pp_plan_rank(req, set);
+    PP_TRY(pp_plan_add_parts(req, set, err));
     return pp_plan_add_lints(req, set, err);
 }
 

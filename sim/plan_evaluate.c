@@ -15,6 +15,21 @@ static bool crosses_node(const struct pp_plan_world *world, int32_t rank_a, int3
     return low * k / node != ((high + 1) * k - 1) / node;
 }
 
+struct pp_stage_shape pp_plan_stage_shape(const struct pp_plan_world *world,
+                                          const struct pp_plan *plan, int32_t s,
+                                          int32_t first_layer) {
+    const int32_t *rank = plan->stage_rank;
+    int32_t last = plan->stage_count - 1;
+    return (struct pp_stage_shape){
+        .first_layer = first_layer,
+        .layer_count = plan->layer_counts[s],
+        .has_embedding = s == 0,
+        .has_head = s == last,
+        .prev_other_node = s > 0 && crosses_node(world, rank[s], rank[s - 1]),
+        .next_other_node = s < last && crosses_node(world, rank[s], rank[s + 1]),
+    };
+}
+
 static enum pp_status cost_stages(const struct pp_plan_world *world,
                                   const struct pp_cost_table *table, struct pp_plan *plan,
                                   struct pp_err *err) {
@@ -25,15 +40,7 @@ static enum pp_status cost_stages(const struct pp_plan_world *world,
     }
     int32_t first = 0;
     for (int32_t s = 0; s < n; s++) {
-        const int32_t *rank = plan->stage_rank;
-        struct pp_stage_shape shape = {
-            .first_layer = first,
-            .layer_count = plan->layer_counts[s],
-            .has_embedding = s == 0,
-            .has_head = s == n - 1,
-            .prev_other_node = s > 0 && crosses_node(world, rank[s], rank[s - 1]),
-            .next_other_node = s < n - 1 && crosses_node(world, rank[s], rank[s + 1]),
-        };
+        struct pp_stage_shape shape = pp_plan_stage_shape(world, plan, s, first);
         pp_cost_stage(table, &shape, &plan->stage_costs[s]);
         first += plan->layer_counts[s];
     }
@@ -100,14 +107,56 @@ static enum pp_status measure_memory(const struct pp_plan_world *world,
     return PP_OK;
 }
 
+/* The most that can be allocated so that slack and reserved memory still fit. */
+static int64_t allocatable_bytes(const struct pp_cost_table *table, int64_t limit_bytes) {
+    int64_t room = limit_bytes - pp_cost_reserved_bytes(table);
+    int64_t low = 0;
+    int64_t high = pp_max_i64(room, 0);
+    while (low < high) {
+        int64_t middle = high - (high - low) / 2;
+        if (pp_cost_with_slack(table, middle) <= room) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+/* @param table  NULL: without memory */
+static void explain_idle(const struct pp_plan_world *world, const struct pp_cost_table *table,
+                         struct pp_plan_bench *b, struct pp_plan *plan) {
+    struct pp_cause_inputs in = pp_replay_causes(&b->replay);
+    struct pp_memory_model model;
+    int32_t rank_count = b->replay.sched->rank_count;
+    if (table != NULL) {
+        int64_t limit = allocatable_bytes(table, world->req->hw->memory_bytes);
+        for (int32_t rank = 0; rank < rank_count; rank++) {
+            b->limits[rank] = limit;
+        }
+        model = pp_replay_memory(&b->replay);
+        in.memory = &model;
+        in.limit = b->limits;
+    }
+    pp_idle_of(&b->replay.trace, &in, b->idle);
+    for (int32_t rank = 0; rank < rank_count; rank++) {
+        for (int c = 0; c < PP_CAUSE_COUNT; c++) {
+            plan->idle_ns[c] += b->idle[rank].ns[c];
+        }
+    }
+}
+
 enum pp_status pp_plan_bench_init(struct pp_plan_bench *bench, const struct pp_sched *sched,
                                   struct pp_err *err) {
     struct pp_plan_bench b = {0};
     PP_TRY(pp_replay_init(&b.replay, sched, err));
     b.peaks = calloc((size_t)sched->rank_count, sizeof *b.peaks);
+    b.idle = calloc((size_t)sched->rank_count, sizeof *b.idle);
+    b.limits = calloc((size_t)sched->rank_count, sizeof *b.limits);
+    bool lacks = b.peaks == NULL || b.idle == NULL || b.limits == NULL;
     enum pp_status status =
-        b.peaks == NULL ? pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", sched->rank_count)
-                        : pp_plan_step_init(&b, err);
+        lacks ? pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", sched->rank_count)
+              : pp_plan_step_init(&b, err);
     if (status != PP_OK) {
         pp_plan_bench_deinit(&b);
         return status;
@@ -120,6 +169,8 @@ void pp_plan_bench_deinit(struct pp_plan_bench *bench) {
     pp_plan_step_deinit(bench);
     pp_replay_deinit(&bench->replay);
     free(bench->peaks);
+    free(bench->idle);
+    free(bench->limits);
     *bench = (struct pp_plan_bench){0};
 }
 
@@ -138,6 +189,7 @@ enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
     pp_metrics_of(&bench->replay.trace, &metrics, NULL);
     plan->flush_ns = metrics.makespan_ns;
     plan->bubble_ratio = metrics.bubble_ratio;
+    explain_idle(world, table, bench, plan);
     plan->evaluated = true;
     if (table == NULL) {
         return PP_OK;

@@ -40,6 +40,8 @@ struct pp_split_request pp_plan_split_request(const struct pp_plan_request *req,
 struct pp_plan_bench {
     struct pp_replay replay;
     struct pp_rank_memory *peaks; /* [rank_count] */
+    struct pp_idle *idle;         /* [rank_count] */
+    int64_t *limits;              /* [rank_count] bytes that may be allocated */
     struct pp_step *step;
     int64_t *step_columns; /* gathers and reductions [stage_count], optimizer [rank_count] */
 };
@@ -65,6 +67,16 @@ void pp_plan_step_deinit(struct pp_plan_bench *bench);
 enum pp_status pp_plan_time_step(const struct pp_plan_world *world,
                                  const struct pp_cost_table *table, struct pp_plan_bench *bench,
                                  struct pp_plan *plan, struct pp_err *err);
+
+/** What a stage of a plan with a split is to the cost model. */
+struct pp_stage_shape pp_plan_stage_shape(const struct pp_plan_world *world,
+                                          const struct pp_plan *plan, int32_t stage,
+                                          int32_t first_layer);
+
+/** Finds the parts of the peaks of the recipe as it is and of the best plan, once it is known.
+ *  @return PP_OK, PP_E_NOMEM, what making their schedule returns */
+enum pp_status pp_plan_add_parts(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                 struct pp_err *err);
 
 /** Training configuration of a world and microbatch size, for the cost model. */
 struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size);
