@@ -498,8 +498,8 @@ static inline void eo_advance(struct eo *o, struct exact to) {
 
 /* @return whether every action came to its end */
 static inline bool eo_run(struct eo *o) {
-    eo_graph(o);
     exact_lost = false;
+    eo_graph(o);
     o->now = exact_of(0);
     o->event_count = 0;
     eo_relax(o);
