@@ -448,7 +448,7 @@ Test(causes, every_schedule_sums_exactly_and_has_a_critical_path) {
 
 /* A gap of many links: rank 0 runs its W's when rank 1 is through. */
 Test(causes, a_long_chain_is_told_in_order) {
-    enum { M = 700 };
+    enum { M = 400 };
     static struct cost_set c;
     static const int32_t place[2] = {0, 1};
     struct pp_sched *s = NULL;
