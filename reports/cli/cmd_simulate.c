@@ -67,6 +67,7 @@ static json_t *document_of(const struct pp_cli *cli, const struct pp_simulation 
     json_object_set_new(document, "communication", communication_json(sim));
     json_object_set_new(document, "makespan_ns", json_integer(m->makespan_ns));
     json_object_set_new(document, "step_ns", json_integer(sim->step_ns));
+    json_object_set_new(document, "pace_ns", json_integer(sim->pace_ns));
     json_object_set_new(document, "span_ns", json_integer(m->span_ns));
     json_object_set_new(document, "bubble_ratio", json_real(m->bubble_ratio));
     json_object_set_new(document, "span_bubble_ratio", json_real(m->span_bubble_ratio));
@@ -118,6 +119,10 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct pp_simul
                 sim->repeated != NULL ? "es" : "",
                 sim->flags->lanes.optimizer_ns > 0 ? " and the optimizer" : "",
                 pp_us_text(sim->step_ns, number));
+    }
+    if (sim->flags->lanes.no_barrier) {
+        fprintf(cli->out, "in the long run, without a barrier, %s us a step\n",
+                pp_us_text(sim->pace_ns, number));
     }
     fprintf(cli->out, "bubble ratio %.6f, span bubble ratio %.6f, over ideal ratio %.6f\n",
             m->bubble_ratio, m->span_bubble_ratio, m->over_ideal_ratio);

@@ -200,7 +200,13 @@ static enum pp_status read_links(const struct pp_lane_options *o, struct pp_lane
 enum pp_status pp_lane_options_read(const struct pp_lane_options *o, int32_t microbatch_count,
                                     struct pp_lane_setup *setup_p, struct pp_err *err) {
     struct pp_lane_setup setup = {.ranks_per_nic = (int32_t)o->ranks_per_nic};
-    setup.on_lanes = lane_flag(o) != NULL;
+    const char *flag = lane_flag(o);
+    setup.on_lanes = flag != NULL;
+    if (o->no_barrier && flag != NULL) {
+        pp_fail(err, PP_E_USAGE, "--no-barrier does not go with %s", flag);
+        pp_hint(err, "steps in the long run are told without lanes, transfers by --t-p2p");
+        return PP_E_USAGE;
+    }
     PP_TRY(read_runtime(o, &setup, err));
     PP_TRY(read_lowering(o, microbatch_count, &setup, err));
     PP_TRY(read_links(o, &setup, err));

@@ -30,7 +30,8 @@ struct pp_simulation {
     int64_t *busy_ns;            /* [rank_count] */
     struct pp_idle *idle;        /* [rank_count] */
     struct pp_activation *peaks; /* [rank_count] of one flush */
-    int64_t step_ns;             /* optimizer included */
+    int64_t step_ns;             /* one step, optimizer included */
+    int64_t pace_ns;             /* a step in the long run; step_ns with a barrier */
     struct pp_deadlock deadlock;
 };
 
