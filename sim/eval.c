@@ -272,6 +272,15 @@ static bool ran_as_one(const struct pp_trace *trace, int32_t first) {
            trace->end_ns[first] == trace->end_ns[first + 1];
 }
 
+/* The action before `at` on its rank that is a transfer to the host, or is not; -1: none. */
+static int32_t nearest_before(const struct pp_sched *s, int32_t begin, int32_t at, bool offload) {
+    int32_t before = at - 1;
+    while (before >= begin && pp_action_is_offload(&s->actions[before]) != offload) {
+        before--;
+    }
+    return before >= begin ? before : -1;
+}
+
 struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace, int32_t at) {
     const struct pp_eval *e = eval;
     const struct pp_sched *s = e->s;
@@ -287,15 +296,14 @@ struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace
     }
     int32_t rank = s->stage_rank[s->actions[at].stage];
     bool is_offload = pp_action_is_offload(&s->actions[at]);
-    for (int32_t before = first - 1; before >= s->rank_begin[rank]; before--) {
-        if (!pp_action_is_offload(&s->actions[before]) || is_offload) {
-            if (trace->end_ns[before] == start) {
-                return (struct pp_binding){.action = before};
-            }
-            if (!pp_action_is_offload(&s->actions[before])) {
-                break;
-            }
-        }
+    int32_t before = nearest_before(s, s->rank_begin[rank], first, false);
+    if (before >= 0 && trace->end_ns[before] == start) {
+        return (struct pp_binding){.action = before};
+    }
+    if (is_offload) {
+        before = nearest_before(s, s->rank_begin[rank], first, true);
+        bool binds = before >= 0 && trace->end_ns[before] == start;
+        return (struct pp_binding){.action = binds ? before : -1};
     }
     for (int32_t part = first; part <= last; part++) {
         int32_t reload = s->reload == NULL ? -1 : s->reload[part];
@@ -306,7 +314,8 @@ struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace
     struct pp_binding latest = {.action = -1};
     for (int32_t part = first; part <= last; part++) {
         int32_t producer = s->producer[part];
-        if (producer >= 0 && !is_offload &&
+        bool is_own = producer >= 0 && s->stage_rank[s->actions[producer].stage] == rank;
+        if (producer >= 0 && (!is_own || trace->end_ns[producer] == start) &&
             (latest.action < 0 || trace->end_ns[producer] > trace->end_ns[latest.action])) {
             latest =
                 (struct pp_binding){.action = producer, .lag_ns = start - trace->end_ns[producer]};
