@@ -23,7 +23,7 @@ static uint64_t draw_case(int64_t n, uint64_t salt) {
     drawn.runtime =
         kind < PP_RUNTIME_COUNT ? pp_runtime_of((enum pp_runtime_kind)kind) : draw_runtime(&seed);
     draw_engine_costs(&drawn, &seed);
-    for (int32_t stage = 0; stage < RL_STAGES; stage++) {
+    for (int32_t stage = 0; stage < drawn.order->stage_count; stage++) {
         drawn.pair[stage] += 1000000;
     }
     draw_network(&drawn, &seed);
@@ -82,7 +82,7 @@ static void multiply_all(int64_t k) {
                                 drawn.b_bytes,   drawn.unshard_ns,  drawn.unshard_bytes,
                                 drawn.reduce_ns, drawn.reduce_bytes};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
-        for (int32_t stage = 0; stage < RL_STAGES; stage++) {
+        for (int32_t stage = 0; stage < drawn.order->stage_count; stage++) {
             columns[c][stage] *= k;
         }
     }
