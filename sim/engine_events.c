@@ -27,8 +27,8 @@ struct rank {
 
 struct pp_engine_events {
     struct pp_engine *e;
-    struct pp_engine_heap computes; /* ranks: the end of their compute action, or of a batch */
-    struct pp_engine_heap movers;   /* ranks: what moves on their collective lane; then queues */
+    struct pp_engine_cup computes; /* ranks: the end of their compute action, or of a batch */
+    struct pp_engine_heap movers;  /* ranks: what moves on their collective lane; then queues */
     struct pp_fair fair;
     bool is_shared, is_batched, has_places, waits_more;
     int64_t now_ns, event_count;
@@ -83,7 +83,7 @@ struct pp_engine_events *pp_engine_events_create(struct pp_engine *e) {
     ev->ranks = malloc(ranks * sizeof *ev->ranks);
     ev->ready = malloc((ranks + 3 * queues) * sizeof *ev->ready);
     ev->waits = malloc(2 * actions + 1);
-    bool ok = pp_engine_heap_init(&ev->computes, e->s->rank_count) &&
+    bool ok = pp_engine_cup_init(&ev->computes, e->s->rank_count) &&
               pp_engine_heap_init(&ev->movers, e->s->rank_count + e->queue_count) &&
               pp_fair_init(&ev->fair, e->s->rank_count + e->queue_count,
                            pp_network_link_count(e->s->rank_count));
@@ -101,7 +101,7 @@ struct pp_engine_events *pp_engine_events_create(struct pp_engine *e) {
 void pp_engine_events_destroy(struct pp_engine_events *ev) {
     if (ev != NULL) {
         pp_fair_deinit(&ev->fair);
-        pp_engine_heap_deinit(&ev->computes);
+        pp_engine_cup_deinit(&ev->computes);
         pp_engine_heap_deinit(&ev->movers);
         free(ev->ranks);
         free(ev->ready);
@@ -125,9 +125,10 @@ static inline void tell_end(struct pp_engine_events *ev, int32_t rank, int32_t a
     }
 }
 
-/* The same of a SEND or RECV, that batches wait for. */
+/* A SEND or RECV is over, now or later: batches wait for both. */
 static inline void tell_moved(struct pp_engine_events *ev, int32_t rank, int32_t at,
                               int64_t end_ns) {
+    ev->end_ns[at] = end_ns;
     if (ev->is_batched) {
         struct rank *r = &ev->ranks[rank];
         r->batch_ns = pp_max_i64(r->batch_ns, end_ns);
@@ -135,7 +136,6 @@ static inline void tell_moved(struct pp_engine_events *ev, int32_t rank, int32_t
             make_ready(ev, rank);
         }
     }
-    tell_end(ev, rank, at, end_ns);
 }
 
 /* ---- messages ---- */
@@ -167,6 +167,7 @@ static void release_recv(struct pp_engine_events *ev, const struct pp_engine_mes
                          int32_t recv, int64_t end_ns) {
     release(ev, recv);
     tell_moved(ev, m->to, recv, end_ns);
+    tell_end(ev, m->to, recv, end_ns);
     if (ev->has_places && ev->e->room[recv] >= 0) {
         let(ev, ev->e->room[recv]);
     }
@@ -356,7 +357,7 @@ static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
         return true;
     }
     if (r->batch_ns > ev->now_ns && !pp_action_is_compute(&s->actions[at])) {
-        pp_engine_heap_set(&ev->computes, rank, r->batch_ns);
+        pp_engine_cup_set(&ev->computes, rank, r->batch_ns);
         return true;
     }
     return false;
@@ -378,7 +379,7 @@ static void walk(struct pp_engine_events *ev, int32_t rank) {
         } else {
             int64_t end_ns = compute(ev, r, at);
             if (end_ns > ev->now_ns) {
-                pp_engine_heap_set(&ev->computes, rank, end_ns);
+                pp_engine_cup_set(&ev->computes, rank, end_ns);
                 return;
             }
             if (end_ns == UNKNOWN) {
@@ -394,7 +395,7 @@ static void begin(struct pp_engine_events *ev, const struct pp_network *net) {
     const struct pp_engine *e = ev->e;
     const struct pp_sched *s = e->s;
     ev->now_ns = ev->event_count = 0;
-    pp_engine_heap_clear(&ev->computes);
+    pp_engine_cup_clear(&ev->computes);
     pp_engine_heap_clear(&ev->movers);
     ev->is_shared = net != NULL;
     if (net != NULL) {
@@ -428,6 +429,14 @@ static void drain(struct pp_engine_events *ev) {
     }
 }
 
+static void take_compute(struct pp_engine_events *ev, int32_t rank) {
+    walk(ev, rank);
+    drain(ev);
+    if (pp_engine_cup_at_ns(&ev->computes, rank) == ev->now_ns) {
+        pp_engine_cup_set(&ev->computes, rank, INT64_MAX); /* it waits, or is through */
+    }
+}
+
 static void take_mover(struct pp_engine_events *ev) {
     int32_t id = pp_engine_heap_take(&ev->movers);
     int32_t queue = id - ev->e->s->rank_count;
@@ -454,9 +463,9 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
     ev->start_ns = start_ns;
     ev->end_ns = end_ns;
     begin(ev, net);
+    drain(ev);
     for (;;) {
-        drain(ev);
-        int64_t compute_ns = pp_engine_heap_next_ns(&ev->computes);
+        int64_t compute_ns = ev->computes.nodes[1].at_ns;
         int64_t moved_ns = pp_engine_heap_next_ns(&ev->movers);
         if (ev->is_shared && ev->fair.dirty_count > 0 && compute_ns > ev->now_ns &&
             moved_ns > ev->now_ns) {
@@ -470,8 +479,9 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
         ev->now_ns = pp_min_i64(compute_ns, moved_ns);
         if (moved_ns <= compute_ns) {
             take_mover(ev);
+            drain(ev);
         } else {
-            walk(ev, pp_engine_heap_take(&ev->computes));
+            take_compute(ev, ev->computes.nodes[1].id);
         }
     }
     expect_through(ev);

@@ -27,3 +27,22 @@ void pp_engine_heap_clear(struct pp_engine_heap *h) {
     h->count = 0;
     h->has_hole = false;
 }
+
+bool pp_engine_cup_init(struct pp_engine_cup *c, int32_t id_count) {
+    c->size = 1;
+    while (c->size < id_count) {
+        c->size *= 2;
+    }
+    c->nodes = malloc(2 * (size_t)c->size * sizeof *c->nodes);
+    return c->nodes != NULL;
+}
+
+void pp_engine_cup_deinit(struct pp_engine_cup *c) {
+    free(c->nodes);
+}
+
+void pp_engine_cup_clear(struct pp_engine_cup *c) {
+    for (int32_t i = 0; i < 2 * c->size; i++) {
+        c->nodes[i] = (struct pp_engine_node){.at_ns = INT64_MAX, .id = i & (c->size - 1)};
+    }
+}

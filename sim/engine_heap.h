@@ -1,10 +1,15 @@
 /**
  * @file engine_heap.h
- * Private to the engine: which of some things happens next, where times may change while they wait.
- * A heap of fours, so that the children of a node lie side by side, which knows the place of each.
- * Behind the last node stand times that never come, so that children are compared without looking
- * whether they are there. Of equal times any may come first: the engine's results do not depend on
- * it.
+ * Private to the engine: which of some things happens next.
+ *
+ * A cup, for things that nearly all wait, as ranks do for the end of their compute action: a
+ * tournament, every change replays the matches of one, without a branch that could be guessed
+ * wrong.
+ *
+ * A heap, for things of which few wait, as transfers, at times that may change: a heap of fours, so
+ * that the children of a node lie side by side, which knows the place of each. Behind the last node
+ * stand times that never come, so that children are compared without looking whether they are
+ * there. Of equal times any may come first: the engine's results do not depend on it.
  */
 #ifndef PP_SIM_ENGINE_HEAP_H
 #define PP_SIM_ENGINE_HEAP_H
@@ -109,6 +114,39 @@ static inline int32_t pp_engine_heap_take(struct pp_engine_heap *h) {
     h->place[id] = -1;
     h->has_hole = true;
     return id;
+}
+
+/* ---- the cup ---- */
+
+struct pp_engine_cup {
+    struct pp_engine_node *nodes; /* [2 * size] leaves from `size` on; who is first is at 1 */
+    int32_t size;                 /* a power of two */
+};
+
+/** @return false without memory */
+bool pp_engine_cup_init(struct pp_engine_cup *c, int32_t id_count);
+void pp_engine_cup_deinit(struct pp_engine_cup *c);
+/** Nobody comes: all at INT64_MAX. */
+void pp_engine_cup_clear(struct pp_engine_cup *c);
+
+static inline int64_t pp_engine_cup_at_ns(const struct pp_engine_cup *c, int32_t id) {
+    return c->nodes[c->size + id].at_ns;
+}
+
+static inline void pp_engine_cup_set(struct pp_engine_cup *c, int32_t id, int64_t at_ns) {
+    int64_t first_ns = at_ns;
+    int32_t first = id;
+    int32_t place = c->size + id;
+    c->nodes[place].at_ns = at_ns;
+    while (place > 1) {
+        const struct pp_engine_node *other = &c->nodes[place ^ 1];
+        int64_t loses = -(int64_t)(other->at_ns < first_ns); /* all bits: compilers branch on ?: */
+        first ^= (first ^ other->id) & (int32_t)loses;
+        first_ns ^= (first_ns ^ other->at_ns) & loses;
+        place /= 2;
+        c->nodes[place].at_ns = first_ns;
+        c->nodes[place].id = first;
+    }
 }
 
 #endif
