@@ -2,6 +2,7 @@
  * shared links they are theorems of a longest path. With them, times are no longer monotone in
  * costs (who starts later may leave room to a third), so only what follows from each transfer being
  * slowed, or from symmetry, is claimed. */
+#include "sim/memory.h"
 #include "tests/sim/laws_support.h"
 #include "tests/sim/lower_support.h"
 #include "tests/sim/random_lowered.h"
@@ -23,7 +24,7 @@ static uint64_t draw_case(int64_t n, uint64_t salt) {
     drawn.runtime =
         kind < PP_RUNTIME_COUNT ? pp_runtime_of((enum pp_runtime_kind)kind) : draw_runtime(&seed);
     draw_engine_costs(&drawn, &seed);
-    for (int32_t stage = 0; stage < RL_STAGES; stage++) {
+    for (int32_t stage = 0; stage < drawn.order->stage_count; stage++) {
         drawn.pair[stage] += 1000000;
     }
     draw_network(&drawn, &seed);
@@ -82,7 +83,7 @@ static void multiply_all(int64_t k) {
                                 drawn.b_bytes,   drawn.unshard_ns,  drawn.unshard_bytes,
                                 drawn.reduce_ns, drawn.reduce_bytes};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
-        for (int32_t stage = 0; stage < RL_STAGES; stage++) {
+        for (int32_t stage = 0; stage < drawn.order->stage_count; stage++) {
             columns[c][stage] *= k;
         }
     }
@@ -386,4 +387,61 @@ Test(laws_engine, no_shorter_than_the_busiest_rank_or_any_chain) {
         lowered_case_deinit(&drawn);
     }
     cr_assert_gt(tight, 0);
+}
+
+/* ---- memory ---- */
+
+/* Parameters of the stages that a rank still holds gathered when its list is through. */
+static int64_t still_gathered(const struct pp_sched *s, int32_t rank, const int64_t *adds) {
+    int64_t sum = 0;
+    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
+        const struct pp_action *a = &s->actions[at];
+        sum += a->type == PP_UNSHARD ? adds[a->stage] : a->type == PP_RESHARD ? -adds[a->stage] : 0;
+    }
+    return sum;
+}
+
+Test(laws_engine, memory_returns_to_its_start) {
+    static struct pp_memory_point points[8 * LAWS_ACTIONS + 1];
+    for (int64_t n = 0; n < count_of(8000); n++) {
+        uint64_t seed = draw_case(n, 47);
+        int64_t figures[12][RL_STAGES];
+        for (int32_t k = 0; k < 12; k++) {
+            for (int32_t stage = 0; stage < RL_STAGES; stage++) {
+                figures[k][stage] = random_below(&seed, 100) + (k == 0 ? 200 : 0);
+            }
+        }
+        for (int32_t stage = 0; stage < RL_STAGES; stage++) {
+            figures[0][stage] = figures[1][stage] + figures[2][stage];
+        }
+        struct pp_memory_model model = {.f_adds = figures[0],
+                                        .i_frees = figures[1],
+                                        .w_frees = figures[2],
+                                        .f_transient = figures[3],
+                                        .b_transient = figures[4],
+                                        .base = figures[5],
+                                        .unshard_adds = figures[6],
+                                        .grad_adds = figures[7],
+                                        .recv_f_adds = figures[8],
+                                        .recv_b_adds = figures[9],
+                                        .send_f_adds = figures[10],
+                                        .send_b_adds = figures[11],
+                                        .pairs_as_one = drawn.costs.compute.pair_ns != NULL};
+        const struct pp_sched *s = drawn.lowered;
+        struct law_run r;
+        struct pp_memory_work *work = NULL;
+        if (law_open(&r, s)) {
+            law_time(&r);
+            cr_assert_eq(pp_memory_work_create(s, &work, NULL), PP_OK);
+            for (int32_t rank = 0; rank < s->rank_count; rank++) {
+                int32_t count = pp_memory_timeline_lowered(work, &r.trace, &model, rank, points);
+                int64_t want = figures[5][rank] + still_gathered(s, rank, figures[6]);
+                cr_assert_eq(points[count - 1].amount, want, "case %ld rank %d: %ld, need %ld",
+                             (long)n, rank, (long)points[count - 1].amount, (long)want);
+            }
+        }
+        pp_memory_work_destroy(work);
+        law_close(&r);
+        lowered_case_deinit(&drawn);
+    }
 }
