@@ -39,6 +39,17 @@ struct pp_engine_step {
     uint32_t count : 16;
 };
 
+/** What the event queue reads of an action, in one place. */
+struct pp_engine_entry {
+    int32_t partner; /* of a SEND or RECV the other end, by number; of compute the last UNSHARD of
+                        its stage before it; -1 */
+    int32_t after;   /* behind it in its queue, or lane if collective or host; of compute the RECV
+                        of its input; -1 */
+    uint32_t stage : 16;
+    uint32_t type : 8;
+    uint32_t pair : 8;
+};
+
 /** The messages that a stage receives, F at 2 * stage, B at 2 * stage + 1. */
 struct pp_engine_message {
     int64_t bytes, alone_ns, latency_ns; /* of the run */
@@ -67,17 +78,16 @@ struct pp_engine {
     int32_t link_count, queue_count, step_count;
     bool gathers, has_reductions, has_pairs;
 
-    struct pp_engine_step *steps; /* [step_count] */
-    int32_t *partner;             /* [action_count] other end of a SEND or RECV by number; of
-                                     compute the last UNSHARD of its stage before it, or none */
-    int32_t *prev, *after;        /* [action_count] before and behind it in its queue, or lane if
-                                     collective or host; -1 */
-    int32_t *gate;                /* [action_count] last compute action before it; -1 */
-    int32_t *room;                /* [action_count] of a SEND the RECV K before; -1. NULL without
-                                     places */
-    int32_t *queue_first;         /* [queue_count] -1 */
-    int32_t *queue_rank;          /* [queue_count] */
-    int32_t *collective_first;    /* [rank_count] -1 */
+    struct pp_engine_step *steps;    /* [step_count] */
+    struct pp_engine_entry *entries; /* [action_count] */
+    int32_t *prev;                   /* [action_count] before it in its queue, or lane if collective
+                                        or host; -1 */
+    int32_t *gate;                   /* [action_count] last compute action before it; -1 */
+    int32_t *room;                   /* [action_count] of a SEND the RECV K before; -1. NULL without
+                                        places */
+    int32_t *queue_first;            /* [queue_count] -1 */
+    int32_t *queue_rank;             /* [queue_count] */
+    int32_t *collective_first;       /* [rank_count] -1 */
     int32_t (*type_count)[PP_ACTION_TYPE_COUNT]; /* [stage_count] how many there are, without... */
     int32_t (*pair_count)[PP_COMPUTE_TYPE_COUNT + 1]; /* ... parts of pairs; last: pairs by the
                                                          stage of their first part */
@@ -105,22 +115,21 @@ static inline bool pp_engine_is_collective(enum pp_action_type type) {
     return type == PP_UNSHARD || type == PP_REDUCE_GRAD;
 }
 
-/** Which of `messages` a SEND or RECV is, by its own stage and type. */
-static inline int32_t pp_engine_message_of(const struct pp_sched *s, const struct pp_action *a) {
-    switch (a->type) {
-    case PP_SEND_F:
-        return 2 * pp_sched_stage_after(s, a->stage);
-    case PP_SEND_B:
-        return 2 * pp_sched_stage_before(s, a->stage) + 1;
-    case PP_RECV_F:
-        return 2 * a->stage;
-    default:
-        return 2 * a->stage + 1;
-    }
+/** Which of `messages` a SEND or RECV is: it is numbered by its own stage, they by the receiver's,
+ * the next or the one before. */
+static inline int32_t pp_engine_message_at(int32_t stage, enum pp_action_type type) {
+    static const int8_t behind[PP_TRANSFER_TYPE_COUNT] = {[PP_SEND_F - PP_SEND_F] = 2,
+                                                          [PP_RECV_F - PP_SEND_F] = 0,
+                                                          [PP_SEND_B - PP_SEND_F] = -1,
+                                                          [PP_RECV_B - PP_SEND_F] = 1};
+    return 2 * stage + behind[type - PP_SEND_F];
+}
+static inline int32_t pp_engine_message_of(const struct pp_action *a) {
+    return pp_engine_message_at(a->stage, a->type);
 }
 
 static inline int32_t pp_engine_queue_of(const struct pp_engine *e, const struct pp_action *a) {
-    const struct pp_engine_message *m = &e->messages[pp_engine_message_of(e->s, a)];
+    const struct pp_engine_message *m = &e->messages[pp_engine_message_of(a)];
     return pp_engine_is_send(a->type) ? m->send_queue : m->recv_queue;
 }
 
@@ -136,7 +145,7 @@ enum pp_status pp_engine_resolve(struct pp_engine *e, struct pp_deadlock *deadlo
 void pp_engine_sweep(struct pp_engine *e, int64_t *start_ns, int64_t *end_ns);
 
 /** @return NULL without memory */
-struct pp_engine_events *pp_engine_events_create(const struct pp_engine *e);
+struct pp_engine_events *pp_engine_events_create(struct pp_engine *e);
 void pp_engine_events_destroy(struct pp_engine_events *ev);
 /** @param net  NULL: every transfer moves as if alone */
 void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *start_ns,

@@ -81,6 +81,11 @@ enum pp_status pp_plan_add_parts(const struct pp_plan_request *req, struct pp_pl
 /** Training configuration of a world and microbatch size, for the cost model. */
 struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size);
 
+/** Builds and evaluates the recipe as it is, as far as it can be followed. What stops it is kept in
+ *  `error_p`. @return PP_OK, or a failure that is not the recipe's own fault */
+enum pp_status pp_plan_build_recipe(const struct pp_plan_world *world, struct pp_plan *plan,
+                                    struct pp_err *error_p, struct pp_err *err);
+
 /** Sorts the plans and finds the picks: best, best at no more memory, the other rounding. */
 void pp_plan_rank(const struct pp_plan_request *req, struct pp_plan_set *set);
 

@@ -1,4 +1,6 @@
-#include "sim/schedule.h"
+#include "sim/schedule_add.h"
+
+#include "sim/schedule_room.h"
 
 #include <stdlib.h>
 
@@ -194,6 +196,19 @@ static enum pp_status reserve(struct pp_sched *s, int32_t extra, struct pp_err *
     return PP_OK;
 }
 
+enum pp_status pp_sched_expect(struct pp_sched *s, int32_t action_count, struct pp_err *err) {
+    if (s->actions != NULL) {
+        return PP_OK; /* it grows as it goes */
+    }
+    struct pp_action *actions = pp_room_alloc((size_t)action_count * sizeof *actions);
+    if (actions == NULL) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for %d actions", action_count);
+    }
+    s->actions = actions;
+    s->action_capacity = action_count;
+    return PP_OK;
+}
+
 static void append(struct pp_sched *s, enum pp_action_type type, int32_t stage, int32_t microbatch,
                    int32_t cell, uint8_t pair) {
     s->actions[s->action_count++] = (struct pp_action){.stage = stage,
@@ -206,6 +221,9 @@ static void append(struct pp_sched *s, enum pp_action_type type, int32_t stage, 
 enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
                             int32_t stage, int32_t microbatch, struct pp_err *err) {
     PP_ASSERT(!s->sealed);
+    if (pp_sched_try_add(s, rank, type, stage, microbatch)) {
+        return PP_OK;
+    }
     if (!is_acceptable(s, rank, type, stage, microbatch)) {
         return refuse(s, rank, type, stage, microbatch, err);
     }

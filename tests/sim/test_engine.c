@@ -218,3 +218,69 @@ Test(engine, nothing_passes_a_batch) {
                  "1RECV_F0:10-18 1F0:18-28 1B0:28-48 1SEND_B0:48-55 1RECV_F1:48-56 1F1:56-66 "
                  "1B1:66-86 1SEND_B1:86-93 1REDUCE_GRAD:93-128"}});
 }
+
+/* ---- shared links ---- */
+
+Test(engine, two_flows_share_a_nic) {
+    struct engine_case c = {
+        .ranks = 2,
+        .stages = 2,
+        .microbatches = 1,
+        .stage_rank = {0, 1},
+        .shared = true,
+        .unshard_bytes = {100, 100},
+        .rows = {"0UNSHARD:0-200 0F0:200-210 0SEND_F0:210-210 0RECV_B0:240-240 0B0:240-260 "
+                 "0RESHARD:260-260",
+                 "1UNSHARD:0-200 1RECV_F0:210-210 1F0:210-220 1B0:220-240 1SEND_B0:240-240 "
+                 "1RESHARD:240-240"}};
+    run_case(&c);
+    c.collectives_use_port = true; /* each has its own */
+    c.rows[0] = "0UNSHARD:0-100 0F0:100-110 0SEND_F0:110-110 0RECV_B0:140-140 0B0:140-160 "
+                "0RESHARD:160-160";
+    c.rows[1] = "1UNSHARD:0-100 1RECV_F0:110-110 1F0:110-120 1B0:120-140 1SEND_B0:140-140 "
+                "1RESHARD:140-140";
+    run_case(&c);
+}
+
+/* Half the rate each until the smaller is through at 80, then all of it for the 60 that are left.
+ */
+Test(engine, an_end_moves_when_another_flow_stops) {
+    run_case(&(struct engine_case){
+        .ranks = 2,
+        .stages = 2,
+        .microbatches = 1,
+        .stage_rank = {0, 1},
+        .shared = true,
+        .unshard_bytes = {100, 40},
+        .rows = {"0UNSHARD:0-140 0F0:140-150 0SEND_F0:150-150 0RECV_B0:180-180 0B0:180-200 "
+                 "0RESHARD:200-200",
+                 "1UNSHARD:0-80 1RECV_F0:150-150 1F0:150-160 1B0:160-180 1SEND_B0:180-180 "
+                 "1RESHARD:180-180"}});
+}
+
+/* Ranks 0 and 1 share NIC 0 of 3 bytes a ns, rank 2 has its own. From 0 on 3UNSHARD and 4UNSHARD
+ * have 1.5 each and 2UNSHARD 3. At 20 1SEND_F0 joins, out of NIC 0 and into NIC 2: 1, 1 and 1, and
+ * 2 for 2UNSHARD. At 50 3UNSHARD is through (30 + 30 bytes): 1.5 for 4UNSHARD and the message, 1.5
+ * for 2UNSHARD. At 70 the message is (30 + 30): 3 each. 4UNSHARD has 30 + 30 + 30 of 120 behind it
+ * and ends at 80; 2UNSHARD 60 + 60 + 30 of 300, ends at 120. */
+Test(engine, four_flows_on_three_links_get_max_min_rates) {
+    run_case(&(struct engine_case){
+        .ranks = 3,
+        .stages = 5,
+        .microbatches = 1,
+        .stage_rank = {0, 1, 2, 0, 1},
+        .node = {0, 0, 1},
+        .nic = {0, 0, 2},
+        .nic_bytes_per_s = 3 * (int64_t)BYTE_A_NS,
+        .shared = true,
+        .f_bytes = {0, 0, 60},
+        .unshard_bytes = {0, 0, 300, 60, 120},
+        .rows = {"0UNSHARD:0-0 3UNSHARD:0-50 0F0:0-10 0SEND_F0:10-10 3RECV_F0:130-130 3F0:130-140 "
+                 "3SEND_F0:140-140 3RECV_B0:170-170 3B0:170-190 3SEND_B0:190-190 3RESHARD:190-190 "
+                 "0RECV_B0:230-230 0B0:230-250 0RESHARD:250-250",
+                 "1UNSHARD:0-0 4UNSHARD:0-80 1RECV_F0:10-10 1F0:10-20 1SEND_F0:20-70 "
+                 "4RECV_F0:140-140 4F0:140-150 4B0:150-170 4SEND_B0:170-170 4RESHARD:170-170 "
+                 "1RECV_B0:210-210 1B0:210-230 1SEND_B0:230-230 1RESHARD:230-230",
+                 "2UNSHARD:0-120 2RECV_F0:20-70 2F0:120-130 2SEND_F0:130-130 2RECV_B0:190-190 "
+                 "2B0:190-210 2SEND_B0:210-210 2RESHARD:210-210"}});
+}

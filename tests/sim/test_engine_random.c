@@ -217,3 +217,83 @@ Test(engine_random, the_sweep_and_the_events_agree) {
     cr_expect_gt(ran, CASES / 2);
     cr_expect_gt(batched, CASES / 40);
 }
+
+/* ---- shared links ---- */
+
+struct run {
+    struct pp_sched *plain, *lowered;
+    struct pp_engine *engine; /* NULL: a deadlock */
+    struct pp_trace alone, shared;
+};
+
+static void draw_run(struct run *r, struct random_costs *k, uint64_t *seed) {
+    struct pp_err err = {0};
+    struct pp_runtime runtime = draw_runtime(seed);
+    *r = (struct run){.plain = draw_plain(seed)};
+    r->lowered = draw_lowered(r->plain, true, seed);
+    draw_all_costs(k, seed);
+    if (pp_engine_create(r->lowered, &runtime, &r->engine, NULL, &err) == PP_OK) {
+        cr_assert_eq(pp_trace_init(&r->alone, r->lowered, NULL), PP_OK);
+        cr_assert_eq(pp_trace_init(&r->shared, r->lowered, NULL), PP_OK);
+    }
+}
+
+static void run_both(struct run *r, struct random_costs *k) {
+    struct pp_err err = {0};
+    k->net.shared = false;
+    cr_assert_eq(pp_engine_run(r->engine, &k->costs, &k->net, &r->alone, &err), PP_OK, "%s",
+                 err.message);
+    k->net.shared = true;
+    cr_assert_eq(pp_engine_run(r->engine, &k->costs, &k->net, &r->shared, &err), PP_OK, "%s",
+                 err.message);
+}
+
+static void end_run(struct run *r) {
+    if (r->engine != NULL) {
+        pp_trace_deinit(&r->alone);
+        pp_trace_deinit(&r->shared);
+    }
+    pp_engine_destroy(r->engine);
+    pp_sched_destroy(r->lowered);
+    pp_sched_destroy(r->plain);
+}
+
+/* Links so wide that every share of them takes one ns for anything. */
+Test(engine_random, wide_links_are_as_good_as_none_shared) {
+    static struct random_costs k;
+    for (int32_t seed = 0; seed < CASES; seed++) {
+        uint64_t state = (uint64_t)seed + 2000000;
+        struct run r;
+        draw_run(&r, &k, &state);
+        if (r.engine != NULL) {
+            k.net.port_bytes_per_s = k.net.nic_bytes_per_s = PP_LINK_MAX_BYTES_PER_S;
+            run_both(&r, &k);
+            expect_same(&r.alone, &r.shared, seed);
+        }
+        end_run(&r);
+    }
+}
+
+Test(engine_random, sharing_never_makes_anything_earlier) {
+    static struct random_costs k;
+    int32_t later = 0;
+    for (int32_t seed = 0; seed < CASES; seed++) {
+        uint64_t state = (uint64_t)seed + 3000000;
+        struct run r;
+        draw_run(&r, &k, &state);
+        if (r.engine != NULL) {
+            run_both(&r, &k);
+            bool any = false;
+            for (int32_t at = 0; at < r.lowered->action_count; at++) {
+                cr_assert(r.shared.start_ns[at] >= r.alone.start_ns[at] &&
+                              r.shared.end_ns[at] >= r.alone.end_ns[at],
+                          "seed %d: action %d", seed, at);
+                any = any || r.shared.end_ns[at] > r.alone.end_ns[at];
+            }
+            later += any;
+            expect_bindings(r.engine, &r.shared);
+        }
+        end_run(&r);
+    }
+    cr_expect_gt(later, CASES / 4);
+}

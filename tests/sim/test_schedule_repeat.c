@@ -135,6 +135,18 @@ Test(schedule_repeat, too_many_are_refused) {
     s = make_schedule("GPipe", 512, 1, 1); /* 1024 actions: few microbatches, many actions */
     expect_refused(s, PP_SCHED_MAX_ACTIONS / 1024 + 1, PP_E_RANGE, "actions");
     pp_sched_destroy(s);
+    static const int32_t sixteen[16] = {0}; /* three actions each, where two would be few enough */
+    cr_assert_eq(pp_sched_create(1, 16, 1, sixteen, &s, NULL), PP_OK);
+    for (int32_t i = 0; i < 48; i++) {
+        pp_sched_add(s, 0,
+                     i < 16       ? PP_F
+                     : i % 2 == 0 ? PP_I
+                                  : PP_W,
+                     i < 16 ? i : 23 - i / 2, 0, NULL);
+    }
+    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+    expect_refused(s, PP_SCHED_MAX_ACTIONS / 40, PP_E_RANGE, "of 48 actions");
+    pp_sched_destroy(s);
     static const int32_t one[] = {0}; /* two actions, and a row that is full of idle cells */
     cr_assert_eq(pp_sched_create(1, 1, 1, one, &s, NULL), PP_OK);
     cr_assert_eq(pp_sched_add_idle(s, 0, PP_SCHED_MAX_ACTIONS - 2, NULL), PP_OK);

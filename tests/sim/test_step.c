@@ -273,7 +273,7 @@ Test(step, generated_schedules_step_as_their_flushes_in_one) {
                 continue;
             }
             struct bench b = bench_of(s);
-            for (int k = 0; k < 4; k++) {
+            for (int k = 0; k < (CASE_STEP == 1 ? 4 : 1); k++) {
                 draw_figures(&c, &seed, 200);
                 c.in.flush_count = 1 + random_below(&seed, 12);
                 expect_slow(&b, &c, info->name);
@@ -325,7 +325,7 @@ Test(step, flushes_are_the_evaluation_of_the_repeated_schedule) {
 Test(step, many_flushes_are_those_that_explicit_ones_give) {
     uint64_t seed = 44;
     static struct figures c;
-    for (int i = 0; i < 160; i += CASE_STEP) {
+    for (int i = 0; i < 120; i += CASE_STEP) {
         struct pp_sched *s = draw_offloading_schedule(&seed);
         struct bench b = bench_of(s);
         draw_figures(&c, &seed, i % 2 == 0 ? 5 : 300);
@@ -334,6 +334,53 @@ Test(step, many_flushes_are_those_that_explicit_ones_give) {
         bench_free(&b);
         pp_sched_destroy(s);
     }
+}
+
+/* Two pipelines on two ranks, where a rank is through `lag` later than the other allows, and each
+ * flush hands the head start of one to the other: it takes two flushes to come round. */
+Test(step, a_head_start_that_changes_hands) {
+    static const char order[] = "0F0,3F0,3I0,3W0,0I0,0W0\n2F0,1F0,1I0,1W0,2I0,2W0\n";
+    static struct figures c;
+    struct pp_csv_expect expect = {.is_bidirectional = true};
+    struct pp_sched *s = NULL;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_sched_csv_parse("x", order, strlen(order), &expect, &s, &err), PP_OK, "%s",
+                 err.message);
+    struct bench b = bench_of(s);
+    c = (struct figures){.f = {3, 2, 3, 2},
+                         .i = {2, 2, 2, 2},
+                         .w = {1, 20, 1, 20},
+                         .b = {0},
+                         .recv_f = {5, 5, 5, 5},
+                         .recv_b = {5, 5, 5, 5},
+                         .unshard = {0, 0, 3, 0}};
+    c.costs = (struct pp_costs){.f_ns = c.f,
+                                .i_ns = c.i,
+                                .w_ns = c.w,
+                                .b_ns = c.b,
+                                .recv_f_ns = c.recv_f,
+                                .recv_b_ns = c.recv_b};
+    c.in = (struct pp_step_inputs){
+        .unshard_ns = c.unshard, .reduce_ns = c.reduce, .optimizer_ns = c.optimizer};
+    for (int32_t n = 1; n <= 24; n++) {
+        for (int32_t reduction = 0; reduction < 45; reduction++) {
+            for (int32_t g = 0; g < 4; g++) {
+                c.reduce[g] = g % 2 == 0 ? reduction / 3 : reduction - reduction / 3;
+            }
+            c.in.flush_count = n;
+            c.optimizer[0] = n % 3 == 0 ? 100 : 0; /* so that this rank's lane shows */
+            c.in.reduce = (enum pp_reduce)(reduction % 3);
+            expect_slow(&b, &c, "changes hands");
+        }
+    }
+    c.in.flush_count = 1000001;
+    struct pp_step_times t = run(&b, &c);
+    cr_assert_eq(t.flushes_run, 3); /* the third ends as the first, moved by two of 35 */
+    cr_assert_eq(t.flushes_ns, 1000001LL * 35 + 3);
+    c.in.flush_count = 1000000;
+    cr_assert_eq(run(&b, &c).flushes_ns, 1000000LL * 35 + 3);
+    bench_free(&b);
+    pp_sched_destroy(s);
 }
 
 /* --- a flush as a matrix of longest paths: from when a rank begins to when another is through ---
@@ -420,7 +467,8 @@ Test(step, a_step_that_settles_too_late_is_bounded_from_above) {
     struct pp_sched *s = make_schedule("Chimera", 6, 2, 8);
     struct bench b = bench_of(s);
     int bounded = 0;
-    for (int i = 0; i < 400 && bounded < 4; i++) {
+    int most = CASE_STEP == 1 ? 4 : 1;
+    for (int i = 0; i < 400 && bounded < most; i++) {
         draw_figures(&c, &seed, 1000);
         for (int32_t g = 0; g < MOST_STAGES; g++) {
             c.f[g] = 100000 + random_below(&seed, 20);
@@ -441,7 +489,7 @@ Test(step, a_step_that_settles_too_late_is_bounded_from_above) {
         cr_assert_lt((double)(t.step_ns - want.step_ns), 1e-4 * (double)want.step_ns);
         bounded++;
     }
-    cr_assert_eq(bounded, 4);
+    cr_assert_eq(bounded, most);
     bench_free(&b);
     pp_sched_destroy(s);
 }
@@ -539,7 +587,13 @@ Test(step, what_does_not_fit_is_refused) {
     c.in.flush_count = ((int64_t)1 << 23) + 1;
     c.in.reduce = PP_REDUCE_FLUSH;
     expect_refused(&b, &c, "does not fit the clock");
+    c.in.flush_count = ((int64_t)1 << 25) - 1; /* a product that an int64_t just holds */
+    c.unshard[0] = c.unshard[1] = PP_COST_MAX_NS;
+    expect_refused(&b, &c, "does not fit the clock");
+    c.unshard[0] = 5;
+    c.unshard[1] = 100;
     c.in.reduce = PP_REDUCE_STEP;
+    c.in.flush_count = (int64_t)1 << 23;
     struct pp_step_times t = run(&b, &c);
     cr_expect_eq(t.flushes_ns, 99 + 6 * c.in.flush_count);
     cr_expect_eq(t.reduced_ns, t.flushes_ns + PP_COST_MAX_NS);
