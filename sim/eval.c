@@ -170,7 +170,7 @@ static int64_t duration_of(const struct pp_eval *e, const struct pp_eval_inputs 
     return as_one ? in->costs->pair_ns[a->stage] : e->duration_ns[pp_sweep_key(step.word)];
 }
 
-/* When the step's input and what it had offloaded are there. */
+/* When the step's input, its stage and what it had offloaded are there. */
 static int64_t ready_at(const struct pp_eval *e, const struct pp_eval_inputs *in, struct step step,
                         const int64_t *end_ns) {
     const struct pp_sched *s = e->s;
@@ -181,11 +181,12 @@ static int64_t ready_at(const struct pp_eval *e, const struct pp_eval_inputs *in
         s->stage_rank[s->actions[step.at].stage] != s->stage_rank[s->actions[producer].stage]) {
         arrival = end_ns[producer] + in->transfer_ns[step.at];
     }
-    return later(arrival, reload < 0 ? 0 : end_ns[reload]);
+    int64_t begin = in->stage_begin_ns == NULL ? 0 : in->stage_begin_ns[s->actions[step.at].stage];
+    return later(later(arrival, begin), reload < 0 ? 0 : end_ns[reload]);
 }
 
 /* Everything that may be asked for: transfers to the host, pairs as one, durations of each action,
- * ranks that begin late. */
+ * ranks and stages that begin late. */
 static void sweep_all(const struct pp_eval *e, const struct pp_eval_inputs *in, int64_t *start_ns,
                       int64_t *end_ns) {
     const struct pp_action *actions = e->s->actions;
@@ -251,6 +252,8 @@ enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_in
     PP_TRY(check_range(in->duration_ns, n, PP_COST_MAX_NS, "duration of action", err));
     PP_TRY(check_range(in->transfer_ns, n, PP_COST_MAX_NS, "transfer to action", err));
     PP_TRY(check_range(in->begin_ns, e->s->rank_count, INT64_MAX / 4, "begin of rank", err));
+    PP_TRY(
+        check_range(in->stage_begin_ns, e->s->stage_count, INT64_MAX / 4, "begin of stage", err));
     fill_costs(e, in->costs);
     free_ranks(e, in->begin_ns);
     trace->end_ns[n] = 0;
@@ -264,6 +267,15 @@ enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_in
 static bool ran_as_one(const struct pp_trace *trace, int32_t first) {
     return trace->start_ns[first] == trace->start_ns[first + 1] &&
            trace->end_ns[first] == trace->end_ns[first + 1];
+}
+
+/* The action before `at` on its rank that is a transfer to the host, or is not; -1: none. */
+static int32_t nearest_before(const struct pp_sched *s, int32_t begin, int32_t at, bool offload) {
+    int32_t before = at - 1;
+    while (before >= begin && pp_action_is_offload(&s->actions[before]) != offload) {
+        before--;
+    }
+    return before >= begin ? before : -1;
 }
 
 struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace, int32_t at) {
@@ -281,15 +293,14 @@ struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace
     }
     int32_t rank = s->stage_rank[s->actions[at].stage];
     bool is_offload = pp_action_is_offload(&s->actions[at]);
-    for (int32_t before = first - 1; before >= s->rank_begin[rank]; before--) {
-        if (!pp_action_is_offload(&s->actions[before]) || is_offload) {
-            if (trace->end_ns[before] == start) {
-                return (struct pp_binding){.action = before};
-            }
-            if (!pp_action_is_offload(&s->actions[before])) {
-                break;
-            }
-        }
+    int32_t before = nearest_before(s, s->rank_begin[rank], first, false);
+    if (before >= 0 && trace->end_ns[before] == start) {
+        return (struct pp_binding){.action = before};
+    }
+    if (is_offload) {
+        before = nearest_before(s, s->rank_begin[rank], first, true);
+        bool binds = before >= 0 && trace->end_ns[before] == start;
+        return (struct pp_binding){.action = binds ? before : -1};
     }
     for (int32_t part = first; part <= last; part++) {
         int32_t reload = s->reload == NULL ? -1 : s->reload[part];
@@ -300,7 +311,8 @@ struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace
     struct pp_binding latest = {.action = -1};
     for (int32_t part = first; part <= last; part++) {
         int32_t producer = s->producer[part];
-        if (producer >= 0 && !is_offload &&
+        bool is_own = producer >= 0 && s->stage_rank[s->actions[producer].stage] == rank;
+        if (producer >= 0 && (!is_own || trace->end_ns[producer] == start) &&
             (latest.action < 0 || trace->end_ns[producer] > trace->end_ns[latest.action])) {
             latest =
                 (struct pp_binding){.action = producer, .lag_ns = start - trace->end_ns[producer]};
