@@ -2,6 +2,7 @@
 #include "reports/cli/cli.h"
 #include "reports/cli/cost_options.h"
 #include "reports/cli/sched_options.h"
+#include "reports/cli/vary_options.h"
 #include "reports/deadlock_json.h"
 #include "reports/json.h"
 #include "reports/table.h"
@@ -14,6 +15,7 @@
 struct flags {
     struct pp_sched_options sched;
     struct pp_cost_options costs;
+    struct pp_vary_options vary;
 };
 
 /* Everything that one simulation makes. */
@@ -25,6 +27,7 @@ struct simulation {
     struct pp_stage_costs costs;
     struct pp_trace trace;
     struct pp_metrics metrics;
+    struct pp_variation variation;
     int64_t *busy_ns;            /* [rank_count] */
     struct pp_activation *peaks; /* [rank_count] */
     struct pp_deadlock deadlock;
@@ -106,6 +109,7 @@ static json_t *document_of(const struct pp_cli *cli, const struct simulation *si
         json_array_append_new(ranks, rank_json(sim, rank));
     }
     json_object_set_new(document, "ranks", ranks);
+    pp_variation_put(&sim->variation, document);
     return document;
 }
 
@@ -143,6 +147,7 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct simulati
     }
     enum pp_status status = pp_table_print(&t, cli->out, err);
     pp_table_deinit(&t);
+    pp_variation_print(&sim->variation, cli->out);
     return status;
 }
 
@@ -178,10 +183,15 @@ static enum pp_status answer_deadlock(struct pp_cli *cli, const struct simulatio
 static enum pp_status simulate(struct pp_cli *cli, const struct flags *flags,
                                const struct pp_usage *usage, struct pp_err *err) {
     struct simulation sim = {.flags = flags};
+    PP_TRY(pp_vary_options_check(&flags->vary, err));
     enum pp_status status =
         pp_sched_options_make(&flags->sched, &flags->costs, usage, &sim.info, &sim.sched, err);
     if (status == PP_OK) {
         status = run(&sim, err);
+    }
+    if (status == PP_OK) {
+        status = pp_variation_run(&sim.variation, &flags->vary, sim.sched, &sim.costs.costs,
+                                  cli->stop, err);
     }
     if (status == PP_OK) {
         status = answer(cli, &sim, err);
@@ -193,13 +203,14 @@ static enum pp_status simulate(struct pp_cli *cli, const struct flags *flags,
 }
 
 enum pp_status pp_cmd_simulate(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
-    struct flags flags = {.costs = PP_COST_OPTIONS_DEFAULT};
-    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT];
+    struct flags flags = {.costs = PP_COST_OPTIONS_DEFAULT, .vary = PP_VARY_OPTIONS_DEFAULT};
+    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT + PP_VARY_OPTION_COUNT];
     pp_sched_options_rows(&flags.sched, options);
     pp_cost_options_rows(&flags.costs, options + PP_SCHED_OPTION_COUNT);
+    pp_vary_options_rows(&flags.vary, options + PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT);
     const struct pp_usage usage = {
         .synopsis = "pipeplan simulate (--schedule NAME --pp P --microbatches M | --csv FILE "
-                    "--stages S) [COSTS]",
+                    "--stages S) [COSTS] [VARIATION]",
         .about = "Runs a schedule on paper: makespan, bubbles, and what each rank does and holds.",
         .example = "pipeplan simulate --schedule 1F1B --pp 4 --microbatches 16 --t-f 1ms --t-i "
                    "1.1ms --t-w 0.9ms --t-p2p 50us",
