@@ -28,11 +28,13 @@
  *   with K places:  t = max(gate(SEND), free(SEND), release of the RECV K before; 0 if there is
  * none) The transfer moves from t on for x ns (below) and arrives `latency` ns later. SEND: start
  * t, end t + x, released at its end. RECV: start max(t, gate(RECV), free(RECV)), end max(start, t +
- * x + latency), released at max(start, t + x): latency holds nobody up but the consumer.
+ * x + latency), released at max(start, t + x): latency holds nobody up but the consumer. Bytes and
+ * latency are of what is sent, where a SEND meets the RECV of something else.
  *
  * Collectives of a rank run one after the other: start at the latest of the gate and the end of the
  * one before; a transfer moves for x ns; end x + the fixed time later. RESHARD takes no time: start
- * = end = its gate, on no lane. OFFLOAD and RELOAD as in pp_eval.
+ * = end = its gate, on no lane. OFFLOAD and RELOAD as in pp_eval: one after the other on the rank's
+ * host lane, each at the latest of its gate and the end of the one before.
  *
  * x is 0 without bytes or without a network, else what sim/network.h says: alone, or at the fair
  * rate of every moment. All that ends or starts at one instant does so before rates are told again.
@@ -41,7 +43,9 @@
  *
  * Where nothing is shared, times are a longest path, swept in a stored order; else an event queue.
  * Both give the same numbers where nothing is in fact shared, and those of pp_eval where messages
- * have no bytes, places are plenty, lanes do not block and there are no collectives.
+ * have no bytes and are received in the order in which they are sent, places are plenty, pairs run
+ * as one (part by part, the SENDs behind a pair wait for both), lanes do not block and there are no
+ * collectives.
  */
 #ifndef PP_SIM_ENGINE_H
 #define PP_SIM_ENGINE_H
@@ -77,7 +81,13 @@ struct pp_runtime {
     bool reduce_blocks; /* compute waits for reductions before it */
 };
 
-/* which runtime, name on the command line */
+/* Which runtime, name on the command line.
+ *
+ * In PyTorch REDUCE_GRAD holds compute up: perform_reduce_grad (torch/distributed/pipelining/
+ * stage.py) ends in FSDP's _root_post_backward_final_callback, by which the compute stream waits
+ * for the reduction; "the reduce scatter compute stream sync blocks the other stages from executing
+ * their backwards" (pytorch/pytorch#165106, which therefore moved them to the end of the step).
+ * Megatron's batch is one group call, whose operations do not wait for one another: directed. */
 #define PP_RUNTIME_LIST(X)                                                                         \
     X(PP_RUNTIME_OURS, "ours")         /* directed channels, rendezvous, all overlaps */           \
     X(PP_RUNTIME_TORCH, "torch")       /* PyTorch 2.14.1: a queue a pair, rendezvous */            \

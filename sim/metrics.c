@@ -1,11 +1,8 @@
 #include "sim/metrics.h"
 
-/* Time an action keeps its rank busy. The parts of a pair that ran as one share one interval;
- * transfers to the host keep no rank busy. */
+/* Time a compute action keeps its rank busy; nothing else does. The parts of a pair that ran as one
+ * share one interval. */
 static int64_t busy_of(const struct pp_trace *t, int32_t at) {
-    if (pp_action_is_offload(&t->sched->actions[at])) {
-        return 0;
-    }
     if (t->sched->actions[at].pair == 2 && t->start_ns[at] < t->end_ns[at - 1]) {
         return pp_max_i64(0, t->end_ns[at] - t->end_ns[at - 1]);
     }
@@ -20,12 +17,18 @@ void pp_metrics_of(const struct pp_trace *t, struct pp_metrics *metrics_p, int64
         int32_t end = s->rank_begin[rank + 1];
         int64_t busy = 0;
         int64_t last = 0;
+        int64_t last_compute = 0;
+        int64_t first = INT64_MAX;
         for (int32_t at = begin; at < end; at++) {
-            busy += busy_of(t, at);
             last = pp_max_i64(last, t->end_ns[at]);
+            if (pp_action_is_compute(&s->actions[at])) {
+                busy += busy_of(t, at);
+                first = pp_min_i64(first, t->start_ns[at]);
+                last_compute = t->end_ns[at];
+            }
         }
         m.makespan_ns = pp_max_i64(m.makespan_ns, last);
-        m.span_ns = pp_max_i64(m.span_ns, begin < end ? last - t->start_ns[begin] : 0);
+        m.span_ns = pp_max_i64(m.span_ns, first < INT64_MAX ? last_compute - first : 0);
         m.max_busy_ns = pp_max_i64(m.max_busy_ns, busy);
         m.total_busy_ns += busy;
         if (busy_ns != NULL) {

@@ -41,7 +41,8 @@ struct pp_route {
 struct pp_route pp_network_message(const struct pp_network *net, int32_t from, int32_t to);
 struct pp_route pp_network_collective(const struct pp_network *net, int32_t rank);
 
-/** 4 * rank_count: ports out, ports in, NICs out, NICs in. */
+/** 4 * rank_count. Link 4 k is rank k's port out, 4 k + 1 its port in, 4 k + 2 and 4 k + 3 are NIC
+ *  k's out and in. */
 int32_t pp_network_link_count(int32_t rank_count);
 int64_t pp_network_bytes_per_s(const struct pp_network *net, int32_t rank_count, int32_t link);
 

@@ -49,6 +49,8 @@ enum pp_option_kind {
     PP_OPT_INT,      /* int64_t *, within [low, high] */
     PP_OPT_DURATION, /* int64_t * ns; "12us", bare = us */
     PP_OPT_RATIO,    /* int64_t[2]: numerator, denominator */
+    PP_OPT_BYTES,    /* int64_t *: "64MiB", bare = bytes; at most high */
+    PP_OPT_RATE,     /* int64_t * bytes a second: "400Gb/s", "50GB/s" */
     PP_OPT_LIST,     /* struct pp_option_list *: may be repeated */
 };
 

@@ -10,7 +10,7 @@
 
 struct pp_cost_options {
     int64_t f_ns, i_ns, w_ns, pair_ns, p2p_ns, offload_ns;
-    bool has_f, has_i, has_w, has_pair;
+    bool has_f, has_i, has_w, has_pair, has_p2p;
     bool per_stage;   /* durations are a stage's, not a rank's whole share */
     const char *file; /* stage,f,i,w; NULL = none */
     int64_t mem_w[2]; /* what W frees of a stage's activations: numerator, denominator */

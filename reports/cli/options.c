@@ -57,6 +57,16 @@ static enum pp_status set_value(const struct pp_option *o, const char *text, str
     case PP_OPT_RATIO:
         status = pp_parse_ratio(text, &ratio[0], &ratio[1], err);
         break;
+    case PP_OPT_BYTES:
+        status = pp_parse_bytes(text, &number, err);
+        if (status == PP_OK && number > o->high) {
+            status =
+                pp_fail(err, PP_E_RANGE, "%.60s is more than %lld bytes", text, (long long)o->high);
+        }
+        break;
+    case PP_OPT_RATE:
+        status = pp_parse_bandwidth(text, &number, err);
+        break;
     }
     if (status != PP_OK) { /* say which flag the value belongs to */
         char why[PP_ERR_MESSAGE_BYTES];

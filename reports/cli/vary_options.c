@@ -114,7 +114,7 @@ static enum pp_status parse_all(const struct pp_vary_options *o, struct pp_vary 
 
 /* ---- running it ---- */
 
-static bool anything_varies(const struct pp_vary_options *o) {
+bool pp_vary_options_asked_for(const struct pp_vary_options *o) {
     return o->jitter != NULL || o->jitter_rank != NULL || o->jitter_stage != NULL ||
            o->jitter_microbatch != NULL || o->stragglers != NULL || o->slow_ranks != NULL ||
            o->lengths != NULL;
@@ -136,7 +136,7 @@ static enum pp_status check_idle_flags(const struct pp_vary_options *o, struct p
 
 enum pp_status pp_vary_options_check(const struct pp_vary_options *o, struct pp_err *err) {
     struct pp_vary vary = {0};
-    return anything_varies(o) ? parse_all(o, &vary, err) : check_idle_flags(o, err);
+    return pp_vary_options_asked_for(o) ? parse_all(o, &vary, err) : check_idle_flags(o, err);
 }
 
 enum pp_status pp_variation_run(struct pp_variation *variation, const struct pp_vary_options *o,
@@ -147,7 +147,7 @@ enum pp_status pp_variation_run(struct pp_variation *variation, const struct pp_
     int64_t *weight = NULL;
     const struct pp_vary_sampling sampling = {
         .sample_count = (int32_t)o->samples, .thread_count = (int32_t)o->threads, .stop = stop};
-    *variation = (struct pp_variation){.asked_for = anything_varies(o), .seed = o->seed};
+    *variation = (struct pp_variation){.asked_for = pp_vary_options_asked_for(o), .seed = o->seed};
     if (!variation->asked_for) {
         return PP_OK;
     }

@@ -22,6 +22,9 @@ enum { PP_VARY_OPTION_COUNT = 10 };
 /* Writes the rows of an option table. @param rows  [PP_VARY_OPTION_COUNT] */
 void pp_vary_options_rows(struct pp_vary_options *o, struct pp_option *rows);
 
+/* Whether anything is to vary, if only by 0. */
+bool pp_vary_options_asked_for(const struct pp_vary_options *o);
+
 /* What can be said before there is a schedule.
  * @return PP_OK, PP_E_USAGE (a value that does not parse; --seed, --samples or --threads where
  *         nothing varies), PP_E_RANGE */

@@ -102,6 +102,17 @@ Test(cli_vary, every_flag_varies_and_zero_does_not) {
     json_decref(v);
 }
 
+/* Several flushes are varied as one run; their microbatches are all different. */
+Test(cli_vary, all_flushes_of_a_step_vary) {
+    json_t *v = variation_of(RUN "--flushes 3 --jitter-microbatch 5% --samples 50");
+    json_t *d = run_json(RUN "--flushes 3", 0);
+    cr_assert_eq(integer_of(v, "steady_ns"), integer_of(d, "makespan_ns"));
+    json_decref(d);
+    json_decref(v);
+    expect_error(RUN "--flushes 3 --microbatch-lengths /dev/null", 3, "E_CSV",
+                 "expected one a line for each of 24 microbatches");
+}
+
 /* ---- files of lengths ---- */
 
 static void with_file(const struct scratch *s, const char *bytes, size_t size, const char *run,
@@ -251,6 +262,8 @@ Test(cli_vary, values_that_make_no_sense_are_refused) {
         snprintf(args, sizeof args, RUN "%s", bad[i].flags);
         expect_error(args, bad[i].exit_code, bad[i].code, bad[i].words);
     }
+    expect_error(RUN "--jitter 5% --runtime torch", 2, "E_USAGE",
+                 "cannot vary where communication has lanes");
     char args[600];
     snprintf(args, sizeof args, RUN "--jitter 0.%0300d1", 0);
     expect_error(args, 2, "E_USAGE", "--jitter: '0.000");

@@ -1,0 +1,179 @@
+#include "sim/engine_fair.h"
+
+#include <stdlib.h>
+
+enum { NS_PER_S = 1000000000, RATE_BITS = 16 };
+
+bool pp_fair_init(struct pp_fair *f, int32_t flow_count, int32_t link_count) {
+    *f = (struct pp_fair){.flow_count = flow_count, .link_count = link_count};
+    f->flows = malloc((size_t)flow_count * sizeof *f->flows);
+    f->links = calloc((size_t)link_count, sizeof *f->links);
+    f->dirty = malloc(2 * (size_t)link_count * sizeof *f->dirty);
+    f->found = f->dirty + link_count;
+    f->round = UINT32_MAX; /* the first begin clears the marks of rounds */
+    return f->flows != NULL && f->links != NULL && f->dirty != NULL;
+}
+
+void pp_fair_deinit(struct pp_fair *f) {
+    free(f->flows);
+    free(f->links);
+    free(f->dirty);
+}
+
+void pp_fair_begin(struct pp_fair *f, const struct pp_network *net, int32_t rank_count) {
+    if (f->round > UINT32_MAX / 2) { /* a run has far fewer rounds than are left then */
+        f->round = 0;
+        for (int32_t flow = 0; flow < f->flow_count; flow++) {
+            f->flows[flow].seen = f->flows[flow].told = 0;
+        }
+        for (int32_t link = 0; link < f->link_count; link++) {
+            f->links[link].seen = 0;
+        }
+    }
+    for (int32_t link = 0; link < f->link_count; link++) {
+        uint64_t rate = (uint64_t)pp_network_bytes_per_s(net, rank_count, link) << RATE_BITS;
+        f->links[link] =
+            (struct pp_fair_link){.rate = rate, .first = -1, .seen = f->links[link].seen};
+    }
+    f->dirty_count = 0;
+}
+
+static void touch(struct pp_fair *f, int32_t link) {
+    if (!f->links[link].is_dirty) {
+        f->links[link].is_dirty = true;
+        f->dirty[f->dirty_count++] = link;
+    }
+}
+
+void pp_fair_add(struct pp_fair *f, int32_t flow, const struct pp_route *route, int64_t bytes,
+                 int64_t now_ns) {
+    struct pp_flow *of = &f->flows[flow];
+    of->left = ((unsigned __int128)bytes * NS_PER_S) << RATE_BITS;
+    of->rate = 0;
+    of->since_ns = now_ns;
+    of->link[0] = route->out;
+    of->link[1] = route->in;
+    for (int32_t which = 0; which < 2; which++) {
+        struct pp_fair_link *link = &f->links[of->link[which]];
+        of->prev[which] = -1;
+        of->next[which] = link->first;
+        if (link->first >= 0) {
+            f->flows[link->first / 2].prev[link->first % 2] = 2 * flow + which;
+        }
+        link->first = 2 * flow + which;
+        link->count++;
+        touch(f, of->link[which]);
+    }
+}
+
+void pp_fair_remove(struct pp_fair *f, int32_t flow) {
+    const struct pp_flow *of = &f->flows[flow];
+    for (int32_t which = 0; which < 2; which++) {
+        struct pp_fair_link *link = &f->links[of->link[which]];
+        int32_t next = of->next[which];
+        int32_t prev = of->prev[which];
+        if (next >= 0) {
+            f->flows[next / 2].prev[next % 2] = prev;
+        }
+        if (prev >= 0) {
+            f->flows[prev / 2].next[prev % 2] = next;
+        } else {
+            link->first = next;
+        }
+        link->count--;
+        touch(f, of->link[which]);
+    }
+}
+
+/* Adds a link to those of the round. */
+static int32_t find_link(struct pp_fair *f, int32_t number, int32_t found_count) {
+    struct pp_fair_link *link = &f->links[number];
+    if (link->seen != f->round && link->count > 0) {
+        link->seen = f->round;
+        link->room = link->rate;
+        link->open = link->count;
+        link->share = link->rate / (uint64_t)link->count;
+        f->found[found_count++] = number;
+    }
+    return found_count;
+}
+
+/* Gathers the links that are joined to `number` by flows. @return how many */
+static int32_t gather(struct pp_fair *f, int32_t number) {
+    int32_t found_count = find_link(f, number, 0);
+    for (int32_t i = 0; i < found_count; i++) {
+        for (int32_t at = f->links[f->found[i]].first; at >= 0;) {
+            struct pp_flow *flow = &f->flows[at / 2];
+            if (flow->seen != f->round) {
+                flow->seen = f->round;
+                found_count = find_link(f, flow->link[1 - at % 2], found_count);
+            }
+            at = flow->next[at % 2];
+        }
+    }
+    return found_count;
+}
+
+static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t now_ns,
+                     struct pp_engine_heap *heap) {
+    struct pp_flow *flow = &f->flows[number];
+    if (flow->rate == rate) {
+        return;
+    }
+    flow->left -= (unsigned __int128)flow->rate * (uint64_t)(now_ns - flow->since_ns);
+    flow->rate = rate;
+    flow->since_ns = now_ns;
+    unsigned __int128 ns = (flow->left + rate - 1) / rate;
+    bool fits = ns < (unsigned __int128)(INT64_MAX - now_ns);
+    /* one that would end after the clock gets more before that */
+    pp_engine_heap_set(heap, number, fits ? now_ns + (int64_t)ns : INT64_MAX - 1);
+}
+
+/* The link with the smallest share, among those with flows that have no rate yet. */
+static struct pp_fair_link *tightest(struct pp_fair *f, int32_t *found_count_p) {
+    struct pp_fair_link *best = NULL;
+    int32_t kept = 0;
+    for (int32_t i = 0; i < *found_count_p; i++) {
+        struct pp_fair_link *link = &f->links[f->found[i]];
+        if (link->open > 0) {
+            f->found[kept++] = f->found[i];
+            if (best == NULL || link->share < best->share) {
+                best = link;
+            }
+        }
+    }
+    *found_count_p = kept;
+    return best;
+}
+
+static void fill(struct pp_fair *f, int32_t found_count, int64_t now_ns,
+                 struct pp_engine_heap *heap) {
+    for (struct pp_fair_link *link; (link = tightest(f, &found_count)) != NULL;) {
+        uint64_t rate = link->share > 0 ? link->share : 1;
+        for (int32_t at = link->first; at >= 0 && link->open > 0;) {
+            struct pp_flow *flow = &f->flows[at / 2];
+            if (flow->told != f->round) {
+                flow->told = f->round;
+                struct pp_fair_link *other = &f->links[flow->link[1 - at % 2]];
+                link->open--;
+                other->room -= other->room > rate ? rate : other->room;
+                other->open--;
+                other->share = other->open > 0 ? other->room / (uint64_t)other->open : 0;
+                set_rate(f, at / 2, rate, now_ns, heap);
+            }
+            at = flow->next[at % 2];
+        }
+    }
+}
+
+void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap) {
+    f->round++;
+    while (f->dirty_count > 0) {
+        int32_t number = f->dirty[--f->dirty_count];
+        f->links[number].is_dirty = false;
+        int32_t found_count = gather(f, number);
+        if (found_count > 0) {
+            fill(f, found_count, now_ns, heap);
+        }
+    }
+}

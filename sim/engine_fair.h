@@ -1,0 +1,64 @@
+/**
+ * @file engine_fair.h
+ * Private to the engine: how fast each transfer in motion moves where links are shared, and when it
+ * will be through.
+ *
+ * Max-min fair rates by filling (sim/network.h has the source): the link with the smallest share
+ * for each of its flows fixes their rates, what it leaves to the others is shared among the rest,
+ * and so on. Only flows that are joined by links to one that began or ended can change; they are
+ * gathered first. A flow whose rate stays is not touched.
+ *
+ * Exact: what is left counts in bytes * 10^9 * 2^16, rates in 2^-16 bytes/s, rounded down (and at
+ * least one of these). A flow's end is rounded up to a whole ns, anew from what is left at each
+ * change.
+ */
+#ifndef PP_SIM_ENGINE_FAIR_H
+#define PP_SIM_ENGINE_FAIR_H
+
+#include "sim/engine_heap.h"
+#include "sim/network.h"
+
+struct pp_flow {
+    unsigned __int128 left; /* at since_ns */
+    uint64_t rate;          /* 0: not told yet */
+    int64_t since_ns;
+    int32_t link[2];
+    int32_t next[2], prev[2]; /* on each of its links: flow * 2 + which of its links; -1 */
+    uint32_t seen, told;      /* in the round of that number */
+};
+
+struct pp_fair_link {
+    uint64_t rate; /* of the whole link */
+    uint64_t room, share;
+    int32_t first; /* flow * 2 + which; -1 */
+    int32_t count; /* flows */
+    int32_t open;  /* flows without a rate so far, in this round */
+    uint32_t seen;
+    bool is_dirty;
+};
+
+struct pp_fair {
+    struct pp_flow *flows;      /* [flow_count] */
+    struct pp_fair_link *links; /* [link_count] */
+    int32_t *dirty;             /* [link_count] links whose flows began or ended */
+    int32_t *found;             /* [link_count] links of the round */
+    int32_t flow_count, link_count, dirty_count;
+    uint32_t round;
+};
+
+/** @return false without memory */
+bool pp_fair_init(struct pp_fair *f, int32_t flow_count, int32_t link_count);
+void pp_fair_deinit(struct pp_fair *f);
+
+/** Nothing moves. */
+void pp_fair_begin(struct pp_fair *f, const struct pp_network *net, int32_t rank_count);
+
+void pp_fair_add(struct pp_fair *f, int32_t flow, const struct pp_route *route, int64_t bytes,
+                 int64_t now_ns);
+void pp_fair_remove(struct pp_fair *f, int32_t flow);
+
+/** Tells rates again, after all that began and ended at now_ns, and sets the ends of flows in the
+ *  heap. */
+void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap);
+
+#endif

@@ -1,0 +1,48 @@
+#include "sim/engine_heap.h"
+
+#include <stdlib.h>
+
+enum { SENTINELS = 4 };
+
+bool pp_engine_heap_init(struct pp_engine_heap *h, int32_t id_count) {
+    size_t ids = (size_t)id_count;
+    *h = (struct pp_engine_heap){.id_count = id_count, .count = id_count};
+    h->nodes = malloc((ids + SENTINELS) * sizeof *h->nodes);
+    h->place = malloc((ids + 1) * sizeof *h->place);
+    return h->nodes != NULL && h->place != NULL;
+}
+
+void pp_engine_heap_deinit(struct pp_engine_heap *h) {
+    free(h->nodes);
+    free(h->place);
+}
+
+void pp_engine_heap_clear(struct pp_engine_heap *h) {
+    for (int32_t i = 0; i < h->id_count; i++) {
+        h->place[i] = -1;
+    }
+    for (int32_t i = 0; i < h->id_count + SENTINELS; i++) {
+        h->nodes[i] = (struct pp_engine_node){.at_ns = INT64_MAX, .id = 0};
+    }
+    h->count = 0;
+    h->has_hole = false;
+}
+
+bool pp_engine_cup_init(struct pp_engine_cup *c, int32_t id_count) {
+    c->size = 1;
+    while (c->size < id_count) {
+        c->size *= 2;
+    }
+    c->nodes = malloc(2 * (size_t)c->size * sizeof *c->nodes);
+    return c->nodes != NULL;
+}
+
+void pp_engine_cup_deinit(struct pp_engine_cup *c) {
+    free(c->nodes);
+}
+
+void pp_engine_cup_clear(struct pp_engine_cup *c) {
+    for (int32_t i = 0; i < 2 * c->size; i++) {
+        c->nodes[i] = (struct pp_engine_node){.at_ns = INT64_MAX, .id = i & (c->size - 1)};
+    }
+}
