@@ -8,8 +8,9 @@ bool pp_fair_init(struct pp_fair *f, int32_t flow_count, int32_t link_count) {
     *f = (struct pp_fair){.flow_count = flow_count, .link_count = link_count};
     f->flows = malloc((size_t)flow_count * sizeof *f->flows);
     f->links = calloc((size_t)link_count, sizeof *f->links);
-    f->dirty = malloc(2 * (size_t)link_count * sizeof *f->dirty);
+    f->dirty = malloc(3 * (size_t)link_count * sizeof *f->dirty);
     f->found = f->dirty + link_count;
+    f->path = f->found + link_count;
     f->round = UINT32_MAX; /* the first begin clears the marks of rounds */
     return f->flows != NULL && f->links != NULL && f->dirty != NULL;
 }
@@ -117,9 +118,6 @@ static int32_t gather(struct pp_fair *f, int32_t number) {
 static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t now_ns,
                      struct pp_engine_heap *heap) {
     struct pp_flow *flow = &f->flows[number];
-    if (flow->rate == rate) {
-        return;
-    }
     flow->left -= (unsigned __int128)flow->rate * (uint64_t)(now_ns - flow->since_ns);
     flow->rate = rate;
     flow->since_ns = now_ns;
@@ -129,39 +127,60 @@ static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t n
     pp_engine_heap_set(heap, number, fits ? now_ns + (int64_t)ns : INT64_MAX - 1);
 }
 
-/* The link with the smallest share, among those with flows that have no rate yet. */
-static struct pp_fair_link *tightest(struct pp_fair *f, int32_t *found_count_p) {
-    struct pp_fair_link *best = NULL;
-    int32_t kept = 0;
-    for (int32_t i = 0; i < *found_count_p; i++) {
-        struct pp_fair_link *link = &f->links[f->found[i]];
-        if (link->open > 0) {
-            f->found[kept++] = f->found[i];
-            if (best == NULL || link->share < best->share) {
-                best = link;
-            }
+/* Of the links that a link's flows without a rate take as well, the one with the smallest share, if
+ * that is smaller than its own; else -1. */
+static int32_t find_tighter(const struct pp_fair *f, const struct pp_fair_link *link) {
+    uint64_t least = link->share;
+    int32_t best = -1;
+    for (int32_t at = link->first; at >= 0;) {
+        const struct pp_flow *flow = &f->flows[at / 2];
+        int32_t other = flow->link[1 - at % 2];
+        if (f->links[other].share < least && flow->told != f->round) {
+            least = f->links[other].share;
+            best = other;
         }
+        at = flow->next[at % 2];
     }
-    *found_count_p = kept;
     return best;
 }
 
-static void fill(struct pp_fair *f, int32_t found_count, int64_t now_ns,
-                 struct pp_engine_heap *heap) {
-    for (struct pp_fair_link *link; (link = tightest(f, &found_count)) != NULL;) {
-        uint64_t rate = link->share > 0 ? link->share : 1;
-        for (int32_t at = link->first; at >= 0 && link->open > 0;) {
-            struct pp_flow *flow = &f->flows[at / 2];
-            if (flow->told != f->round) {
-                flow->told = f->round;
-                struct pp_fair_link *other = &f->links[flow->link[1 - at % 2]];
-                link->open--;
-                other->room -= other->room > rate ? rate : other->room;
-                other->open--;
-                other->share = other->open > 0 ? other->room / (uint64_t)other->open : 0;
+/* Fixes the rates of a link's flows that have none: its share. */
+static void fix(struct pp_fair *f, struct pp_fair_link *link, int64_t now_ns,
+                struct pp_engine_heap *heap) {
+    uint64_t rate = link->share > 0 ? link->share : 1;
+    for (int32_t at = link->first; link->open > 0;) {
+        struct pp_flow *flow = &f->flows[at / 2];
+        if (flow->told != f->round) {
+            flow->told = f->round;
+            link->open--;
+            struct pp_fair_link *other = &f->links[flow->link[1 - at % 2]];
+            other->room -= other->room > rate ? rate : other->room;
+            other->open--;
+            other->share = other->open > 1 ? other->room / (uint64_t)other->open : other->room;
+            if (flow->rate != rate) {
                 set_rate(f, at / 2, rate, now_ns, heap);
             }
-            at = flow->next[at % 2];
+        }
+        at = flow->next[at % 2];
+    }
+}
+
+/* Shares only grow while rates are fixed. So a link is the tightest of all for its flows as soon as
+ * it is tighter than those next to it, and from any link a way down leads to one. */
+static void fill(struct pp_fair *f, int32_t found_count, int64_t now_ns,
+                 struct pp_engine_heap *heap) {
+    for (int32_t i = 0; i < found_count; i++) {
+        int32_t depth = 0;
+        f->path[depth++] = f->found[i];
+        while (depth > 0) {
+            struct pp_fair_link *link = &f->links[f->path[depth - 1]];
+            int32_t tighter = link->open > 0 ? find_tighter(f, link) : -1;
+            if (tighter >= 0) {
+                f->path[depth++] = tighter;
+            } else {
+                fix(f, link, now_ns, heap);
+                depth--;
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ struct pp_fair {
     struct pp_fair_link *links; /* [link_count] */
     int32_t *dirty;             /* [link_count] links whose flows began or ended */
     int32_t *found;             /* [link_count] links of the round */
+    int32_t *path;              /* [link_count] from a link down to tighter ones */
     int32_t flow_count, link_count, dirty_count;
     uint32_t round;
 };
