@@ -215,6 +215,7 @@ enum pp_status pp_cmd_simulate(struct pp_cli *cli, int argc, char **argv, struct
                                       .lanes = PP_LANE_OPTIONS_DEFAULT,
                                       .vary = PP_VARY_OPTIONS_DEFAULT};
     const struct pp_option own[] = {
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "OUTPUT:"},
         {"--explain", PP_OPT_FLAG, &flags.explain, NULL, 0, 0, "",
          "say of every rank why it is idle"},
         {"--critical-path", PP_OPT_INT, &flags.critical_path, NULL, 0, PP_SCHED_MAX_LOWERED_ACTIONS,

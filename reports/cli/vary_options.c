@@ -10,6 +10,8 @@
 
 void pp_vary_options_rows(struct pp_vary_options *o, struct pp_option *rows) {
     const struct pp_option table[PP_VARY_OPTION_COUNT] = {
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "",
+         "VARIATION (adds the makespans of samples in which durations vary):"},
         {"--jitter", PP_OPT_TEXT, &o->jitter, NULL, 0, 0, "R",
          "standard deviation of each action and transfer: 0.05 or 5%"},
         {"--jitter-rank", PP_OPT_TEXT, &o->jitter_rank, NULL, 0, 0, "R",

@@ -17,7 +17,7 @@ struct pp_vary_options {
 #define PP_VARY_OPTIONS_DEFAULT                                                                    \
     { .samples = 1000 }
 
-enum { PP_VARY_OPTION_COUNT = 10 };
+enum { PP_VARY_OPTION_COUNT = 11 };
 
 /* Writes the rows of an option table. @param rows  [PP_VARY_OPTION_COUNT] */
 void pp_vary_options_rows(struct pp_vary_options *o, struct pp_option *rows);
