@@ -1,6 +1,9 @@
 /* The largest schedules, the longest costs, and nothing at all: a clear answer or a clear refusal.
  * Counts are those of the headers, also in slow builds, so there is one case each. */
+#include "sim/batch.h"
 #include "sim/metrics.h"
+#include "sim/step.h"
+#include "sim/vary.h"
 #include "tests/sim/lower_support.h"
 
 /* One figure for every stage. */
@@ -153,4 +156,72 @@ Test(limits, ranks_that_begin_in_a_century) {
     pp_eval_destroy(e);
     free(longest);
     pp_sched_destroy(s);
+}
+
+/* ---- the same through batches, steps and samples ---- */
+
+static void expect_batch(const struct pp_sched *s, const struct pp_costs *costs, int64_t makespan) {
+    struct pp_batch *b = NULL;
+    struct pp_batch_result results[3];
+    const struct pp_costs sets[] = {*costs, *costs, *costs};
+    struct pp_err err = {0};
+    cr_assert_eq(pp_batch_create(s, PP_SIMD_BEST, &b, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(pp_batch_run(b, sets, 3, results, &err), PP_OK, "%s", err.message);
+    for (int32_t k = 0; k < 3; k++) {
+        cr_assert_eq(results[k].makespan_ns, makespan);
+    }
+    pp_batch_destroy(b);
+}
+
+static void expect_sample(const struct pp_sched *s, const struct pp_costs *costs,
+                          int64_t makespan) {
+    struct pp_vary none = {.seed = 1};
+    struct pp_vary_sampling once = {.sample_count = 1, .thread_count = 1};
+    struct pp_vary_figures figures;
+    int64_t sample = 0;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_vary_run(s, costs, &none, &once, &figures, &sample, &err), PP_OK, "%s",
+                 err.message);
+    cr_assert(sample == makespan && figures.mean_ns == makespan && figures.steady_ns == makespan);
+}
+
+static void expect_step(const struct pp_sched *s, const struct pp_costs *costs, int64_t makespan) {
+    struct pp_step_inputs once = {.flush_count = 1};
+    struct pp_step_times times;
+    struct pp_step *step = NULL;
+    struct pp_eval *e = NULL;
+    struct pp_trace t;
+    struct pp_err err = {0};
+    cr_assert_eq(pp_step_create(s, &step, &err), PP_OK);
+    cr_assert_eq(pp_eval_create(s, &e, NULL, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    cr_assert_eq(pp_step_run(step, e, costs, &once, &t, &times, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(times.step_ns, makespan);
+    pp_trace_deinit(&t);
+    pp_eval_destroy(e);
+    pp_step_destroy(step);
+}
+
+Test(limits, batches_steps_and_samples_of_the_largest) {
+    const struct {
+        int32_t p, m;
+        const char *name;
+        int64_t ns;
+    } rows[] = {{2, PP_SCHED_MAX_MICROBATCHES / CASE_STEP, "1F1B", PP_COST_MAX_NS},
+                {PP_SCHED_MAX_RANKS, 3, "GPipe", PP_COST_MAX_NS},
+                {1, 1, "1F1B", PP_COST_MAX_NS},
+                {1, 1, "1F1B", 0}};
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        struct pp_sched *s = make_schedule(rows[k].name, rows[k].p, 1, rows[k].m);
+        int64_t *ns = column(rows[k].p, rows[k].ns);
+        struct pp_costs costs = all_of(ns);
+        costs.recv_f_ns = costs.recv_b_ns = NULL;
+        int64_t makespan = 2 * (int64_t)(rows[k].m + rows[k].p - 1) * rows[k].ns;
+        cr_assert_eq(evaluate(s, &costs).makespan_ns, makespan);
+        expect_batch(s, &costs, makespan);
+        expect_sample(s, &costs, makespan);
+        expect_step(s, &costs, makespan);
+        free(ns);
+        pp_sched_destroy(s);
+    }
 }
