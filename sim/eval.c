@@ -278,6 +278,15 @@ static int32_t nearest_before(const struct pp_sched *s, int32_t begin, int32_t a
     return before >= begin ? before : -1;
 }
 
+/* Takes `at` if it and its lag end at `start`, and comes first of those that do. */
+static void consider(struct pp_binding *found, const struct pp_trace *trace, int64_t start,
+                     int32_t at, int64_t lag_ns) {
+    if (at >= 0 && trace->end_ns[at] + lag_ns == start &&
+        (found->action < 0 || at < found->action)) {
+        *found = (struct pp_binding){.action = at, .lag_ns = lag_ns};
+    }
+}
+
 struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace, int32_t at) {
     const struct pp_eval *e = eval;
     const struct pp_sched *s = e->s;
@@ -302,21 +311,19 @@ struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace
         bool binds = before >= 0 && trace->end_ns[before] == start;
         return (struct pp_binding){.action = binds ? before : -1};
     }
+    struct pp_binding found = {.action = -1};
     for (int32_t part = first; part <= last; part++) {
+        const struct pp_action *a = &s->actions[part];
         int32_t reload = s->reload == NULL ? -1 : s->reload[part];
-        if (reload >= 0 && trace->end_ns[reload] == start) {
-            return (struct pp_binding){.action = reload};
+        consider(&found, trace, start, reload, 0);
+        consider(&found, trace, start, s->producer[part],
+                 e->transfer_ns[pp_sweep_key_of(s, a->type, a->stage)]);
+    }
+    for (int32_t part = first; part <= last && found.action < 0; part++) {
+        int32_t producer = s->producer[part]; /* under a transfer of its own */
+        if (producer >= 0 && s->stage_rank[s->actions[producer].stage] != rank) {
+            found = (struct pp_binding){producer, start - trace->end_ns[producer]};
         }
     }
-    struct pp_binding latest = {.action = -1};
-    for (int32_t part = first; part <= last; part++) {
-        int32_t producer = s->producer[part];
-        bool is_own = producer >= 0 && s->stage_rank[s->actions[producer].stage] == rank;
-        if (producer >= 0 && (!is_own || trace->end_ns[producer] == start) &&
-            (latest.action < 0 || trace->end_ns[producer] > trace->end_ns[latest.action])) {
-            latest =
-                (struct pp_binding){.action = producer, .lag_ns = start - trace->end_ns[producer]};
-        }
-    }
-    return latest;
+    return found;
 }
