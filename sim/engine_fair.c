@@ -7,16 +7,20 @@ enum { NS_PER_S = 1000000000, RATE_BITS = 16 };
 bool pp_fair_init(struct pp_fair *f, int32_t flow_count, int32_t link_count) {
     *f = (struct pp_fair){.flow_count = flow_count, .link_count = link_count};
     f->flows = malloc((size_t)flow_count * sizeof *f->flows);
+    f->link = malloc(6 * (size_t)flow_count * sizeof *f->link);
+    f->next = f->link + 2 * (size_t)flow_count;
+    f->prev = f->next + 2 * (size_t)flow_count;
     f->links = calloc((size_t)link_count, sizeof *f->links);
     f->dirty = malloc(3 * ((size_t)link_count + 1) * sizeof *f->dirty);
     f->taken = f->dirty + link_count + 1; /* a list's end is written to, too */
     f->path = f->taken + link_count + 1;
     f->round = UINT32_MAX; /* the first begin clears the marks of rounds */
-    return f->flows != NULL && f->links != NULL && f->dirty != NULL;
+    return f->flows != NULL && f->link != NULL && f->links != NULL && f->dirty != NULL;
 }
 
 void pp_fair_deinit(struct pp_fair *f) {
     free(f->flows);
+    free(f->link);
     free(f->links);
     free(f->dirty);
 }
@@ -35,17 +39,6 @@ void pp_fair_begin(struct pp_fair *f, const struct pp_network *net, int32_t rank
         link->room = link->share = link->even = link->rate;
     }
     f->dirty_count = f->taken_count = 0;
-}
-
-/* A flow on one of its links; -1 is none. */
-static inline int32_t place_of(int32_t flow, int32_t which) {
-    return 2 * flow + which;
-}
-static inline int32_t flow_at(int32_t place) {
-    return (int32_t)((uint32_t)place >> 1);
-}
-static inline int32_t which_at(int32_t place) {
-    return place & 1;
 }
 
 /* Adds a link to a list of those for which `is_new`, without a branch. */
@@ -76,37 +69,36 @@ void pp_fair_add(struct pp_fair *f, int32_t flow, const struct pp_route *route, 
     of->left = ((unsigned __int128)bytes * NS_PER_S) << RATE_BITS;
     of->rate = 0;
     of->since_ns = now_ns;
-    of->link[0] = route->out;
-    of->link[1] = route->in;
-    for (int32_t which = 0; which < 2; which++) {
-        struct pp_fair_link *link = &f->links[of->link[which]];
-        of->prev[which] = -1;
-        of->next[which] = link->first;
+    f->link[2 * flow] = route->out;
+    f->link[2 * flow + 1] = route->in;
+    for (int32_t at = 2 * flow; at < 2 * flow + 2; at++) {
+        struct pp_fair_link *link = &f->links[f->link[at]];
+        f->prev[at] = -1;
+        f->next[at] = link->first;
         if (link->first >= 0) {
-            f->flows[flow_at(link->first)].prev[which_at(link->first)] = place_of(flow, which);
+            f->prev[link->first] = at;
         }
-        link->first = place_of(flow, which);
+        link->first = at;
         set_count(link, link->count + 1);
-        note(f, of->link[which]);
+        note(f, f->link[at]);
     }
 }
 
 void pp_fair_remove(struct pp_fair *f, int32_t flow) {
-    const struct pp_flow *of = &f->flows[flow];
-    for (int32_t which = 0; which < 2; which++) {
-        struct pp_fair_link *link = &f->links[of->link[which]];
-        int32_t next = of->next[which];
-        int32_t prev = of->prev[which];
+    for (int32_t at = 2 * flow; at < 2 * flow + 2; at++) {
+        struct pp_fair_link *link = &f->links[f->link[at]];
+        int32_t next = f->next[at];
+        int32_t prev = f->prev[at];
         if (next >= 0) {
-            f->flows[flow_at(next)].prev[which_at(next)] = prev;
+            f->prev[next] = prev;
         }
         if (prev >= 0) {
-            f->flows[flow_at(prev)].next[which_at(prev)] = next;
+            f->next[prev] = next;
         } else {
             link->first = next;
         }
         set_count(link, link->count - 1);
-        note(f, of->link[which]);
+        note(f, f->link[at]);
     }
 }
 
@@ -127,13 +119,12 @@ static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t n
 static inline int32_t find_tighter(const struct pp_fair *f, const struct pp_fair_link *link) {
     uint64_t least = link->share;
     int32_t best = -1;
-    for (int32_t at = link->first; at >= 0;) {
-        const struct pp_flow *flow = &f->flows[flow_at(at)];
-        int32_t other = flow->link[1 - which_at(at)];
-        uint64_t share = flow->told != f->round ? f->links[other].share : UINT64_MAX;
+    for (int32_t at = link->first; at >= 0; at = f->next[at]) {
+        int32_t other = f->link[at ^ 1];
+        bool is_told = f->flows[(uint32_t)at / 2].told == f->round;
+        uint64_t share = f->links[other].share | (is_told ? UINT64_MAX : 0);
         best = share < least ? other : best;
         least = share < least ? share : least;
-        at = flow->next[which_at(at)];
     }
     return best;
 }
@@ -144,23 +135,22 @@ static inline void fix(struct pp_fair *f, int32_t number, int64_t now_ns,
     struct pp_fair_link *link = &f->links[number];
     uint64_t rate = link->share > 0 ? link->share : 1;
     list(f->taken, &f->taken_count, number, link->open == link->count);
-    for (int32_t at = link->first; link->open > 0;) {
-        struct pp_flow *flow = &f->flows[flow_at(at)];
+    for (int32_t at = link->first; link->open > 0; at = f->next[at]) {
+        struct pp_flow *flow = &f->flows[(uint32_t)at / 2];
         if (flow->told != f->round) {
             flow->told = f->round;
             link->open--;
-            int32_t other_number = flow->link[1 - which_at(at)];
+            int32_t other_number = f->link[at ^ 1];
             struct pp_fair_link *other = &f->links[other_number];
             list(f->taken, &f->taken_count, other_number, other->open == other->count);
             other->room -= other->room > rate ? rate : other->room;
             other->open--;
             other->share = share_of(other->room, other->open);
             if (flow->rate != rate) {
-                set_rate(f, flow_at(at), rate, now_ns, heap);
+                set_rate(f, at / 2, rate, now_ns, heap);
                 note(f, other_number);
             }
         }
-        at = flow->next[which_at(at)];
     }
 }
 
