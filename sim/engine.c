@@ -53,7 +53,8 @@ static bool allocate(struct pp_engine *e) {
     size_t ranks = (size_t)s->rank_count;
     size_t queues = 4 * stages + ranks; /* two links a border of stages, two queues a link */
     bool has_places = e->runtime.comms.buffer_count > 0;
-    e->partner = malloc((has_places ? 5 : 4) * (actions + 1) * sizeof *e->partner);
+    e->entries = malloc((actions + 1) * sizeof *e->entries);
+    e->prev = malloc((has_places ? 3 : 2) * (actions + 1) * sizeof *e->prev);
     e->queue_first = malloc((2 * queues + ranks) * sizeof *e->queue_first);
     e->messages = malloc(2 * stages * sizeof *e->messages);
     e->collectives = calloc(2 * stages, sizeof *e->collectives);
@@ -62,14 +63,12 @@ static bool allocate(struct pp_engine *e) {
     e->lanes = malloc(ranks * sizeof *e->lanes);
     e->compute_ns = malloc(stages * PP_COMPUTE_TYPE_COUNT * sizeof *e->compute_ns);
     e->gathered_ns = malloc((stages + queues) * sizeof *e->gathered_ns);
-    if (e->partner == NULL || e->queue_first == NULL || e->messages == NULL ||
+    if (e->entries == NULL || e->prev == NULL || e->queue_first == NULL || e->messages == NULL ||
         e->collectives == NULL || e->type_count == NULL || e->pair_count == NULL ||
         e->lanes == NULL || e->compute_ns == NULL || e->gathered_ns == NULL) {
         return false;
     }
-    e->prev = e->partner + actions;
-    e->after = e->prev + actions;
-    e->gate = e->after + actions;
+    e->gate = e->prev + actions;
     e->room = has_places ? e->gate + actions : NULL;
     e->queue_rank = e->queue_first + queues;
     e->collective_first = e->queue_rank + queues;
@@ -117,7 +116,8 @@ void pp_engine_destroy(struct pp_engine *e) {
     if (e != NULL) {
         pp_engine_events_destroy(e->events);
         free(e->steps);
-        free(e->partner); /* prev, after, gate and room are in its block, likewise below */
+        free(e->entries);
+        free(e->prev); /* gate and room are in its block, likewise below */
         free(e->queue_first);
         free(e->messages);
         free(e->collectives);

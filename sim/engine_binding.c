@@ -24,8 +24,8 @@ static void consider_release(struct search *b, int32_t at) {
     }
     if (pp_engine_is_send(b->e->s->actions[at].type) || b->t->end_ns[at] == b->start_ns) {
         consider(b, at);
-    } else if (b->t->end_ns[b->e->partner[at]] == b->start_ns) {
-        consider(b, b->e->partner[at]);
+    } else if (b->t->end_ns[b->e->entries[at].partner] == b->start_ns) {
+        consider(b, b->e->entries[at].partner);
     } else if (b->t->start_ns[at] == b->start_ns) {
         b->follow = at;
     }
@@ -63,7 +63,7 @@ static void consider_gate(struct search *b, int32_t at) {
 static void consider_message(struct search *b, int32_t at) {
     const struct pp_engine *e = b->e;
     bool is_send = pp_engine_is_send(e->s->actions[at].type);
-    int32_t partner = e->partner[at];
+    int32_t partner = e->entries[at].partner;
     bool rendezvous = e->room == NULL;
     consider_gate(b, at);
     consider_release(b, e->prev[at]);
@@ -91,7 +91,7 @@ static void consider_reduce(struct search *b, int32_t at) {
 static void consider_compute(struct search *b, int32_t at) {
     const struct pp_engine *e = b->e;
     consider(b, e->s->producer[at]);
-    consider(b, e->partner[at]);
+    consider(b, e->entries[at].partner);
     if (e->s->reload != NULL) {
         consider(b, e->s->reload[at]);
     }

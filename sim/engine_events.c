@@ -3,14 +3,16 @@
  * action until the ends of all that this waits for are known, some of them perhaps still to come;
  * so nothing has to happen when a message arrives or a reduction is over.
  *
- * An end that is not known yet is -1. */
+ * An end that is not known yet is negative; of a message, the end of its SEND then says how much it
+ * waits for: -1 for nothing more, less by one for each of these: that its two ends are posted and
+ * first in their queues. With places a SEND waits to be posted, first, and have room; a RECV to be
+ * posted, first, and under way. */
 #include "sim/engine_fair.h"
 #include "sim/engine_priv.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-enum { UNKNOWN = -1, NOTHING = -1, A_BATCH = -2, HAS_BEGUN = UINT8_MAX };
+enum { NOTHING = -1, A_BATCH = -2, HAS_BEGUN = INT8_MIN };
 
 struct rank {
     int64_t batch_ns;  /* latest end, of those known, of SENDs and RECVs */
@@ -33,24 +35,21 @@ struct pp_engine_events {
     bool is_shared, is_batched, has_places, waits_more;
     int64_t now_ns, event_count;
     int64_t *start_ns, *end_ns;
-    struct rank *ranks;   /* [rank_count] */
-    int32_t *moving;      /* [queue_count] the SEND that moves */
-    uint8_t *waits;       /* [action_count] how much a message waits for, by its SEND: that its two
-                             ends are posted and first in their queues. With places a SEND: to be
-                             posted, first, and have room; a RECV: posted, first, and under way */
-    uint8_t *first_waits; /* [action_count] before a run */
-    int32_t *ready;       /* [rank_count] stack of ranks that go on */
-    int32_t *begun;       /* [2 * queue_count] stack of SENDs and RECVs that begin */
+    struct rank *ranks; /* [rank_count] */
+    int32_t *moving;    /* [queue_count] the SEND that moves */
+    int8_t *first_ends; /* [action_count] of unknown ends, before a run */
+    int32_t *ready;     /* [rank_count] stack of ranks that go on */
+    int32_t *begun;     /* [2 * queue_count] stack of SENDs and RECVs that begin */
     int32_t ready_count, begun_count;
 };
 
 /* ---- life ---- */
 
 /* What each message waits for before anything is posted. */
-static void fill_waits(struct pp_engine_events *ev) {
+static void fill_ends(struct pp_engine_events *ev) {
     const struct pp_engine *e = ev->e;
     for (int32_t at = 0; at < e->s->action_count; at++) {
-        ev->first_waits[at] = 0;
+        ev->first_ends[at] = -1;
     }
     for (int32_t at = 0; at < e->s->action_count; at++) {
         enum pp_action_type type = e->s->actions[at].type;
@@ -58,12 +57,9 @@ static void fill_waits(struct pp_engine_events *ev) {
             continue;
         }
         bool is_send = pp_engine_is_send(type);
-        uint8_t *waits = &ev->first_waits[is_send || ev->has_places ? at : e->partner[at]];
-        int32_t count = 1 + (e->prev[at] >= 0);
-        if (ev->has_places) {
-            count += !is_send || e->room[at] >= 0;
-        }
-        *waits = (uint8_t)(*waits + count);
+        int8_t *end = &ev->first_ends[is_send || ev->has_places ? at : e->entries[at].partner];
+        bool waits_third = ev->has_places && (!is_send || e->room[at] >= 0);
+        *end = (int8_t)(*end - 1 - (e->prev[at] >= 0) - waits_third);
     }
 }
 
@@ -82,19 +78,18 @@ struct pp_engine_events *pp_engine_events_create(struct pp_engine *e) {
         e->gathers || e->s->reload != NULL || (e->runtime.reduce_blocks && e->has_reductions);
     ev->ranks = malloc(ranks * sizeof *ev->ranks);
     ev->ready = malloc((ranks + 3 * queues) * sizeof *ev->ready);
-    ev->waits = malloc(2 * actions + 1);
+    ev->first_ends = malloc(actions + 1);
     bool ok = pp_engine_cup_init(&ev->computes, e->s->rank_count) &&
               pp_engine_heap_init(&ev->movers, e->s->rank_count + e->queue_count) &&
               pp_fair_init(&ev->fair, e->s->rank_count + e->queue_count,
                            pp_network_link_count(e->s->rank_count));
-    if (ev->ranks == NULL || ev->ready == NULL || ev->waits == NULL || !ok) {
+    if (ev->ranks == NULL || ev->ready == NULL || ev->first_ends == NULL || !ok) {
         pp_engine_events_destroy(ev);
         return NULL;
     }
     ev->begun = ev->ready + ranks;
     ev->moving = ev->begun + 2 * queues;
-    ev->first_waits = ev->waits + actions;
-    fill_waits(ev);
+    fill_ends(ev);
     return ev;
 }
 
@@ -105,7 +100,7 @@ void pp_engine_events_destroy(struct pp_engine_events *ev) {
         pp_engine_heap_deinit(&ev->movers);
         free(ev->ranks);
         free(ev->ready);
-        free(ev->waits);
+        free(ev->first_ends);
         free(ev);
     }
 }
@@ -142,22 +137,22 @@ static inline void tell_moved(struct pp_engine_events *ev, int32_t rank, int32_t
 
 /* One of the things that a SEND or RECV waits for, or the message of both, is there. */
 static inline void let(struct pp_engine_events *ev, int32_t at) {
-    if (--ev->waits[at] == 0) {
+    if (++ev->end_ns[at] == -1) {
         ev->begun[ev->begun_count++] = at;
     }
 }
 
 static inline bool is_send_at(const struct pp_engine_events *ev, int32_t at) {
-    return pp_engine_is_send(ev->e->s->actions[at].type);
+    return pp_engine_is_send(ev->e->entries[at].type);
 }
 
 /* `at` is posted, or first in its queue. */
 static inline void let_end(struct pp_engine_events *ev, int32_t at, bool is_send) {
-    let(ev, is_send || ev->has_places ? at : ev->e->partner[at]);
+    let(ev, is_send || ev->has_places ? at : ev->e->entries[at].partner);
 }
 
 static inline void release(struct pp_engine_events *ev, int32_t at) {
-    int32_t after = ev->e->after[at];
+    int32_t after = ev->e->entries[at].after;
     if (after >= 0) {
         let_end(ev, after, is_send_at(ev, after));
     }
@@ -176,17 +171,18 @@ static void release_recv(struct pp_engine_events *ev, const struct pp_engine_mes
 /* The message of a SEND has moved, now. */
 static void end_message(struct pp_engine_events *ev, const struct pp_engine_message *m,
                         int32_t send) {
-    int32_t recv = ev->e->partner[send];
+    int32_t recv = ev->e->entries[send].partner;
     release(ev, send);
     tell_moved(ev, m->from, send, ev->now_ns);
-    if (!ev->has_places || ev->waits[recv] == HAS_BEGUN) {
+    if (!ev->has_places || ev->end_ns[recv] == HAS_BEGUN) {
         release_recv(ev, m, recv, ev->now_ns + m->latency_ns);
     }
 }
 
 static inline const struct pp_engine_message *message_at(const struct pp_engine_events *ev,
                                                          int32_t at) {
-    return &ev->e->messages[pp_engine_message_of(&ev->e->s->actions[at])];
+    const struct pp_engine_entry *of = &ev->e->entries[at];
+    return &ev->e->messages[pp_engine_message_at((int32_t)of->stage, of->type)];
 }
 
 static void begin_send(struct pp_engine_events *ev, int32_t send) {
@@ -194,9 +190,9 @@ static void begin_send(struct pp_engine_events *ev, int32_t send) {
     int32_t ranks = ev->e->s->rank_count;
     ev->start_ns[send] = ev->now_ns;
     if (ev->has_places) {
-        let(ev, ev->e->partner[send]);
+        let(ev, ev->e->entries[send].partner);
     } else {
-        ev->start_ns[ev->e->partner[send]] = ev->now_ns;
+        ev->start_ns[ev->e->entries[send].partner] = ev->now_ns;
     }
     if (m->alone_ns == 0) {
         end_message(ev, m, send);
@@ -212,10 +208,10 @@ static void begin_send(struct pp_engine_events *ev, int32_t send) {
 
 /* With places: a RECV begins once its message is under way. */
 static void begin_recv(struct pp_engine_events *ev, int32_t recv) {
-    int32_t send = ev->e->partner[recv];
-    ev->waits[recv] = HAS_BEGUN;
+    int32_t send = ev->e->entries[recv].partner;
+    ev->end_ns[recv] = HAS_BEGUN;
     ev->start_ns[recv] = ev->now_ns;
-    if (ev->end_ns[send] != UNKNOWN) {
+    if (ev->end_ns[send] >= 0) {
         const struct pp_engine_message *m = message_at(ev, send);
         release_recv(ev, m, recv, pp_max_i64(ev->now_ns, ev->end_ns[send] + m->latency_ns));
     }
@@ -228,7 +224,7 @@ static void end_collective(struct pp_engine_events *ev, int32_t rank, int64_t mo
     int32_t at = r->next_gather;
     r->gather_ns =
         moved_ns + ev->e->collectives[pp_engine_collective_of(&ev->e->s->actions[at])].fixed_ns;
-    r->next_gather = ev->e->after[at];
+    r->next_gather = ev->e->entries[at].after;
     tell_end(ev, rank, at, r->gather_ns);
 }
 
@@ -275,7 +271,7 @@ static inline bool wait_for(struct pp_engine_events *ev, struct rank *r, int32_t
     if (at < 0) {
         return true;
     }
-    if (ev->end_ns[at] == UNKNOWN) {
+    if (ev->end_ns[at] < 0) {
         r->waits_for = at;
         return false;
     }
@@ -287,26 +283,33 @@ static inline bool wait_for(struct pp_engine_events *ev, struct rank *r, int32_t
 static inline bool find_start(struct pp_engine_events *ev, struct rank *r, int32_t at,
                               int64_t *start_ns) {
     const struct pp_engine *e = ev->e;
-    if (!wait_for(ev, r, e->s->producer[at], start_ns)) {
+    if (!wait_for(ev, r, e->entries[at].after, start_ns)) {
         return false;
     }
     return !ev->waits_more ||
-           (wait_for(ev, r, e->partner[at], start_ns) &&
+           (wait_for(ev, r, e->entries[at].partner, start_ns) &&
             (e->s->reload == NULL || wait_for(ev, r, e->s->reload[at], start_ns)) &&
             (!e->runtime.reduce_blocks || wait_for(ev, r, r->reduced, start_ns)));
 }
 
-/* @return the end of the compute action; UNKNOWN: the rank waits */
+/* What the walk goes on with when the compute action ends: many events of other ranks later. */
+static inline void fetch(const struct pp_engine_events *ev, int64_t at) {
+    __builtin_prefetch(&ev->e->entries[at]);
+    __builtin_prefetch(&ev->start_ns[at], 1);
+    __builtin_prefetch(&ev->end_ns[at], 1);
+}
+
+/* @return the end of the compute action; -1: the rank waits */
 static int64_t compute(struct pp_engine_events *ev, struct rank *r, int32_t at) {
     const struct pp_engine *e = ev->e;
-    const struct pp_action *a = &e->s->actions[at];
+    const struct pp_engine_entry *a = &e->entries[at];
     bool as_one = a->pair == 1 && e->ran_pairs;
     int64_t start_ns = ev->now_ns;
     if (ev->is_batched) {
         start_ns = pp_max_i64(start_ns, r->batch_ns);
     }
     if (!find_start(ev, r, at, &start_ns) || (as_one && !find_start(ev, r, at + 1, &start_ns))) {
-        return UNKNOWN;
+        return -1;
     }
     int64_t end_ns =
         start_ns + (as_one ? e->costs->compute.pair_ns[a->stage]
@@ -316,6 +319,7 @@ static int64_t compute(struct pp_engine_events *ev, struct rank *r, int32_t at) 
         ev->end_ns[part] = end_ns;
     }
     r->next = at + 1 + as_one;
+    fetch(ev, pp_min_i64(r->next + 4, r->last - 1));
     return end_ns;
 }
 
@@ -365,16 +369,15 @@ static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
 
 /* Goes on with a rank's list until it must wait. */
 static void walk(struct pp_engine_events *ev, int32_t rank) {
-    const struct pp_sched *s = ev->e->s;
     struct rank *r = &ev->ranks[rank];
     for (int32_t at = r->next; at < r->last; at = r->next) {
-        const struct pp_action *a = &s->actions[at];
+        enum pp_action_type type = ev->e->entries[at].type;
         if (ev->is_batched && is_held(ev, rank, at)) {
             return;
         }
-        if (pp_engine_is_transfer(a->type)) {
-            post(ev, r, at, pp_engine_is_send(a->type));
-        } else if (!pp_action_is_compute(a)) {
+        if (pp_engine_is_transfer(type)) {
+            post(ev, r, at, pp_engine_is_send(type));
+        } else if (type > PP_B) {
             local(ev, rank, at);
         } else {
             int64_t end_ns = compute(ev, r, at);
@@ -382,7 +385,7 @@ static void walk(struct pp_engine_events *ev, int32_t rank) {
                 pp_engine_cup_set(&ev->computes, rank, end_ns);
                 return;
             }
-            if (end_ns == UNKNOWN) {
+            if (end_ns < 0) {
                 return;
             }
         }
@@ -408,8 +411,9 @@ static void begin(struct pp_engine_events *ev, const struct pp_network *net) {
                                         .reduced = NOTHING};
         make_ready(ev, rank);
     }
-    memcpy(ev->waits, ev->first_waits, (size_t)s->action_count);
-    memset(ev->end_ns, 0xff, (size_t)s->action_count * sizeof *ev->end_ns); /* UNKNOWN */
+    for (int32_t at = 0; at < s->action_count; at++) {
+        ev->end_ns[at] = ev->first_ends[at];
+    }
 }
 
 /* Everything that can begin or end at this instant. */

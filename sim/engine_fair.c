@@ -9,7 +9,7 @@ bool pp_fair_init(struct pp_fair *f, int32_t flow_count, int32_t link_count) {
     f->flows = malloc((size_t)flow_count * sizeof *f->flows);
     f->links = calloc((size_t)link_count, sizeof *f->links);
     f->dirty = malloc(2 * (size_t)link_count * sizeof *f->dirty);
-    f->found = f->dirty + link_count;
+    f->path = f->dirty + link_count;
     f->round = UINT32_MAX; /* the first begin clears the marks of rounds */
     return f->flows != NULL && f->links != NULL && f->dirty != NULL;
 }
@@ -38,10 +38,11 @@ void pp_fair_begin(struct pp_fair *f, const struct pp_network *net, int32_t rank
     f->dirty_count = 0;
 }
 
-static void touch(struct pp_fair *f, int32_t link) {
-    if (!f->links[link].is_dirty) {
-        f->links[link].is_dirty = true;
-        f->dirty[f->dirty_count++] = link;
+/* Notes a link all of whose flows are to be told their rates: something changed on it. */
+static inline void note(struct pp_fair *f, int32_t number) {
+    if (!f->links[number].is_dirty) {
+        f->links[number].is_dirty = true;
+        f->dirty[f->dirty_count++] = number;
     }
 }
 
@@ -62,7 +63,7 @@ void pp_fair_add(struct pp_fair *f, int32_t flow, const struct pp_route *route, 
         }
         link->first = 2 * flow + which;
         link->count++;
-        touch(f, of->link[which]);
+        note(f, of->link[which]);
     }
 }
 
@@ -81,45 +82,25 @@ void pp_fair_remove(struct pp_fair *f, int32_t flow) {
             link->first = next;
         }
         link->count--;
-        touch(f, of->link[which]);
+        note(f, of->link[which]);
     }
 }
 
-/* Adds a link to those of the round. */
-static int32_t find_link(struct pp_fair *f, int32_t number, int32_t found_count) {
+/* Begins to fill a link, at its first use in a round. */
+static inline struct pp_fair_link *open_link(struct pp_fair *f, int32_t number) {
     struct pp_fair_link *link = &f->links[number];
-    if (link->seen != f->round && link->count > 0) {
+    if (link->seen != f->round) {
         link->seen = f->round;
         link->room = link->rate;
         link->open = link->count;
-        link->share = link->rate / (uint64_t)link->count;
-        f->found[found_count++] = number;
+        link->share = link->count > 1 ? link->rate / (uint64_t)link->count : link->rate;
     }
-    return found_count;
-}
-
-/* Gathers the links that are joined to `number` by flows. @return how many */
-static int32_t gather(struct pp_fair *f, int32_t number) {
-    int32_t found_count = find_link(f, number, 0);
-    for (int32_t i = 0; i < found_count; i++) {
-        for (int32_t at = f->links[f->found[i]].first; at >= 0;) {
-            struct pp_flow *flow = &f->flows[at / 2];
-            if (flow->seen != f->round) {
-                flow->seen = f->round;
-                found_count = find_link(f, flow->link[1 - at % 2], found_count);
-            }
-            at = flow->next[at % 2];
-        }
-    }
-    return found_count;
+    return link;
 }
 
 static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t now_ns,
                      struct pp_engine_heap *heap) {
     struct pp_flow *flow = &f->flows[number];
-    if (flow->rate == rate) {
-        return;
-    }
     flow->left -= (unsigned __int128)flow->rate * (uint64_t)(now_ns - flow->since_ns);
     flow->rate = rate;
     flow->since_ns = now_ns;
@@ -129,51 +110,73 @@ static void set_rate(struct pp_fair *f, int32_t number, uint64_t rate, int64_t n
     pp_engine_heap_set(heap, number, fits ? now_ns + (int64_t)ns : INT64_MAX - 1);
 }
 
-/* The link with the smallest share, among those with flows that have no rate yet. */
-static struct pp_fair_link *tightest(struct pp_fair *f, int32_t *found_count_p) {
-    struct pp_fair_link *best = NULL;
-    int32_t kept = 0;
-    for (int32_t i = 0; i < *found_count_p; i++) {
-        struct pp_fair_link *link = &f->links[f->found[i]];
-        if (link->open > 0) {
-            f->found[kept++] = f->found[i];
-            if (best == NULL || link->share < best->share) {
-                best = link;
-            }
+/* Of the links that a link's flows without a rate take as well, the one with the smallest share, if
+ * that is smaller than its own; else -1. */
+static int32_t find_tighter(struct pp_fair *f, const struct pp_fair_link *link) {
+    uint64_t least = link->share;
+    int32_t best = -1;
+    for (int32_t at = link->first; at >= 0;) {
+        const struct pp_flow *flow = &f->flows[at / 2];
+        if (flow->told != f->round) {
+            int32_t other = flow->link[1 - at % 2];
+            uint64_t share = open_link(f, other)->share;
+            best = share < least ? other : best;
+            least = share < least ? share : least;
         }
+        at = flow->next[at % 2];
     }
-    *found_count_p = kept;
     return best;
 }
 
-static void fill(struct pp_fair *f, int32_t found_count, int64_t now_ns,
-                 struct pp_engine_heap *heap) {
-    for (struct pp_fair_link *link; (link = tightest(f, &found_count)) != NULL;) {
-        uint64_t rate = link->share > 0 ? link->share : 1;
-        for (int32_t at = link->first; at >= 0 && link->open > 0;) {
-            struct pp_flow *flow = &f->flows[at / 2];
-            if (flow->told != f->round) {
-                flow->told = f->round;
-                struct pp_fair_link *other = &f->links[flow->link[1 - at % 2]];
-                link->open--;
-                other->room -= other->room > rate ? rate : other->room;
-                other->open--;
-                other->share = other->open > 0 ? other->room / (uint64_t)other->open : 0;
+/* Fixes the rates of a link's flows that have none: its share. */
+static void fix(struct pp_fair *f, struct pp_fair_link *link, int64_t now_ns,
+                struct pp_engine_heap *heap) {
+    uint64_t rate = link->share > 0 ? link->share : 1;
+    for (int32_t at = link->first; link->open > 0;) {
+        struct pp_flow *flow = &f->flows[at / 2];
+        if (flow->told != f->round) {
+            flow->told = f->round;
+            link->open--;
+            int32_t number = flow->link[1 - at % 2];
+            struct pp_fair_link *other = &f->links[number]; /* open: find_tighter looked at it */
+            other->room -= other->room > rate ? rate : other->room;
+            other->open--;
+            other->share = other->open > 1 ? other->room / (uint64_t)other->open : other->room;
+            if (flow->rate != rate) {
                 set_rate(f, at / 2, rate, now_ns, heap);
+                note(f, number);
             }
-            at = flow->next[at % 2];
+        }
+        at = flow->next[at % 2];
+    }
+}
+
+/* Tells all flows of a link their rates. Shares only grow while rates are fixed; so a link is the
+ * tightest of all for its flows as soon as it is tighter than those next to it, and from any link a
+ * way down leads to one. */
+static void fill(struct pp_fair *f, int32_t number, int64_t now_ns, struct pp_engine_heap *heap) {
+    int32_t depth = 0;
+    f->path[depth++] = number;
+    open_link(f, number);
+    while (depth > 0) {
+        struct pp_fair_link *link = &f->links[f->path[depth - 1]];
+        int32_t tighter = link->open > 0 ? find_tighter(f, link) : -1;
+        if (tighter >= 0) {
+            f->path[depth++] = tighter;
+        } else {
+            fix(f, link, now_ns, heap);
+            depth--;
         }
     }
 }
 
 void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap) {
     f->round++;
-    while (f->dirty_count > 0) {
-        int32_t number = f->dirty[--f->dirty_count];
-        f->links[number].is_dirty = false;
-        int32_t found_count = gather(f, number);
-        if (found_count > 0) {
-            fill(f, found_count, now_ns, heap);
-        }
+    for (int32_t i = 0; i < f->dirty_count; i++) { /* more come with every rate that changes */
+        fill(f, f->dirty[i], now_ns, heap);
     }
+    for (int32_t i = 0; i < f->dirty_count; i++) {
+        f->links[f->dirty[i]].is_dirty = false;
+    }
+    f->dirty_count = 0;
 }

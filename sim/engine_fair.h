@@ -40,8 +40,8 @@ struct pp_fair_link {
 struct pp_fair {
     struct pp_flow *flows;      /* [flow_count] */
     struct pp_fair_link *links; /* [link_count] */
-    int32_t *dirty;             /* [link_count] links whose flows began or ended */
-    int32_t *found;             /* [link_count] links of the round */
+    int32_t *dirty;             /* [link_count] links on which a flow began, ended or changed */
+    int32_t *path;              /* [link_count] from a link down to tighter ones */
     int32_t flow_count, link_count, dirty_count;
     uint32_t round;
 };

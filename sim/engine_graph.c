@@ -94,7 +94,7 @@ struct last {
 static void chain(struct pp_engine *e, int32_t at, int32_t *last_p, int32_t *first_p) {
     e->prev[at] = *last_p;
     if (*last_p >= 0) {
-        e->after[*last_p] = at;
+        e->entries[*last_p].after = at;
     } else if (first_p != NULL) {
         *first_p = at;
     }
@@ -114,11 +114,18 @@ static void count_one(struct pp_engine *e, const struct pp_action *a) {
 static void chain_one(struct pp_engine *e, struct last *last, int32_t rank, int32_t at) {
     const struct pp_action *a = &e->s->actions[at];
     e->gate[at] = last->of_compute;
-    e->partner[at] = -1;
-    e->prev[at] = e->after[at] = -1;
+    e->prev[at] = -1;
+    e->entries[at] = (struct pp_engine_entry){.partner = -1,
+                                              .after = -1,
+                                              .stage = (uint32_t)a->stage & UINT16_MAX,
+                                              .type = a->type,
+                                              .pair = a->pair};
     count_one(e, a);
     if (pp_action_is_compute(a)) {
-        e->partner[at] = last->unshard[a->stage];
+        int32_t producer = e->s->producer[at];
+        bool is_received = producer >= 0 && !pp_action_is_compute(&e->s->actions[producer]);
+        e->entries[at].partner = last->unshard[a->stage];
+        e->entries[at].after = is_received ? producer : -1;
         last->of_compute = at;
     } else if (pp_engine_is_transfer(a->type)) {
         int32_t queue = pp_engine_queue_of(e, a);
@@ -150,8 +157,8 @@ static void match(struct pp_engine *e, const struct last *last) {
         const int32_t *recvs = last->recvs + last->offset[link];
         int32_t count = last->link_sends[link];
         for (int32_t k = 0; k < count; k++) {
-            e->partner[sends[k]] = recvs[k];
-            e->partner[recvs[k]] = sends[k];
+            e->entries[sends[k]].partner = recvs[k];
+            e->entries[recvs[k]].partner = sends[k];
             if (e->room != NULL) {
                 e->room[sends[k]] = k < places ? -1 : recvs[k - places];
                 e->room[recvs[k]] = k < count - places ? sends[k + places] : -1;
@@ -265,7 +272,7 @@ static void look_at(struct walk *w, int32_t queue) {
 
 /* Takes the first of a queue out: it is visited. */
 static void take(struct walk *w, int32_t queue) {
-    int32_t after = w->e->after[w->head[queue]];
+    int32_t after = w->e->entries[w->head[queue]].after;
     w->head[queue] = after < 0 ? INT32_MAX : after;
     int32_t rank = w->e->queue_rank[queue];
     w->open[rank]--;
@@ -289,13 +296,14 @@ static bool visit_first(struct walk *w, int32_t queue) {
     }
     const struct pp_action *a = &e->s->actions[head];
     bool is_send = pp_engine_is_send(a->type);
-    int32_t send = is_send ? head : e->partner[head];
-    int32_t recv = is_send ? e->partner[head] : head;
+    int32_t send = is_send ? head : e->entries[head].partner;
+    int32_t recv = is_send ? e->entries[head].partner : head;
     int32_t msg = pp_engine_message_of(&e->s->actions[send]);
     const struct pp_engine_message *m = &e->messages[msg];
     struct pp_engine_step *step;
     if (e->room == NULL) {
-        if (!is_posted_first(w, is_send ? m->recv_queue : m->send_queue, e->partner[head])) {
+        if (!is_posted_first(w, is_send ? m->recv_queue : m->send_queue,
+                             e->entries[head].partner)) {
             return false;
         }
         step = emit(w, PP_STEP_MESSAGE, send, m->from);
@@ -480,7 +488,7 @@ static enum pp_status fail_batched(const struct walk *w, struct pp_err *err) {
         if (head == INT32_MAX || head >= w->next[rank]) {
             continue;
         }
-        int32_t other = w->e->partner[head];
+        int32_t other = w->e->entries[head].partner;
         const struct pp_engine_message *m =
             &w->e->messages[pp_engine_message_of(&s->actions[head])];
         char text[PP_ACTION_TEXT_BYTES];

@@ -39,6 +39,17 @@ struct pp_engine_step {
     uint32_t count : 16;
 };
 
+/** What the event queue reads of an action, in one place. */
+struct pp_engine_entry {
+    int32_t partner; /* of a SEND or RECV the other end, by number; of compute the last UNSHARD of
+                        its stage before it; -1 */
+    int32_t after;   /* behind it in its queue, or lane if collective or host; of compute the RECV
+                        of its input; -1 */
+    uint32_t stage : 16;
+    uint32_t type : 8;
+    uint32_t pair : 8;
+};
+
 /** The messages that a stage receives, F at 2 * stage, B at 2 * stage + 1. */
 struct pp_engine_message {
     int64_t bytes, alone_ns, latency_ns; /* of the run */
@@ -67,17 +78,16 @@ struct pp_engine {
     int32_t link_count, queue_count, step_count;
     bool gathers, has_reductions, has_pairs;
 
-    struct pp_engine_step *steps; /* [step_count] */
-    int32_t *partner;             /* [action_count] other end of a SEND or RECV by number; of
-                                     compute the last UNSHARD of its stage before it, or none */
-    int32_t *prev, *after;        /* [action_count] before and behind it in its queue, or lane if
-                                     collective or host; -1 */
-    int32_t *gate;                /* [action_count] last compute action before it; -1 */
-    int32_t *room;                /* [action_count] of a SEND the RECV K before; -1. NULL without
-                                     places */
-    int32_t *queue_first;         /* [queue_count] -1 */
-    int32_t *queue_rank;          /* [queue_count] */
-    int32_t *collective_first;    /* [rank_count] -1 */
+    struct pp_engine_step *steps;    /* [step_count] */
+    struct pp_engine_entry *entries; /* [action_count] */
+    int32_t *prev;                   /* [action_count] before it in its queue, or lane if collective
+                                        or host; -1 */
+    int32_t *gate;                   /* [action_count] last compute action before it; -1 */
+    int32_t *room;                   /* [action_count] of a SEND the RECV K before; -1. NULL without
+                                        places */
+    int32_t *queue_first;            /* [queue_count] -1 */
+    int32_t *queue_rank;             /* [queue_count] */
+    int32_t *collective_first;       /* [rank_count] -1 */
     int32_t (*type_count)[PP_ACTION_TYPE_COUNT]; /* [stage_count] how many there are, without... */
     int32_t (*pair_count)[PP_COMPUTE_TYPE_COUNT + 1]; /* ... parts of pairs; last: pairs by the
                                                          stage of their first part */
@@ -107,12 +117,15 @@ static inline bool pp_engine_is_collective(enum pp_action_type type) {
 
 /** Which of `messages` a SEND or RECV is: it is numbered by its own stage, they by the receiver's,
  * the next or the one before. */
-static inline int32_t pp_engine_message_of(const struct pp_action *a) {
+static inline int32_t pp_engine_message_at(int32_t stage, enum pp_action_type type) {
     static const int8_t behind[PP_TRANSFER_TYPE_COUNT] = {[PP_SEND_F - PP_SEND_F] = 2,
                                                           [PP_RECV_F - PP_SEND_F] = 0,
                                                           [PP_SEND_B - PP_SEND_F] = -1,
                                                           [PP_RECV_B - PP_SEND_F] = 1};
-    return 2 * a->stage + behind[a->type - PP_SEND_F];
+    return 2 * stage + behind[type - PP_SEND_F];
+}
+static inline int32_t pp_engine_message_of(const struct pp_action *a) {
+    return pp_engine_message_at(a->stage, a->type);
 }
 
 static inline int32_t pp_engine_queue_of(const struct pp_engine *e, const struct pp_action *a) {

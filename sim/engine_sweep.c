@@ -79,7 +79,7 @@ static void send(const struct sweep *w, const struct pp_engine_step *step) {
     int64_t start = later(w->start_ns[step->at], e->free_ns[m->send_queue]);
     if (step->other < e->s->action_count) {
         int32_t before = step->other; /* its place is free when it is released */
-        start = later(start, later(w->start_ns[before], w->end_ns[e->partner[before]]));
+        start = later(start, later(w->start_ns[before], w->end_ns[e->entries[before].partner]));
     }
     w->start_ns[step->at] = start;
     w->end_ns[step->at] = e->free_ns[m->send_queue] = start + m->alone_ns;
