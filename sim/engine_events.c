@@ -292,6 +292,13 @@ static inline bool find_start(struct pp_engine_events *ev, struct rank *r, int32
             (!e->runtime.reduce_blocks || wait_for(ev, r, r->reduced, start_ns)));
 }
 
+/* What the walk goes on with when the compute action ends: many events of other ranks later. */
+static inline void fetch(const struct pp_engine_events *ev, int64_t at) {
+    __builtin_prefetch(&ev->e->entries[at]);
+    __builtin_prefetch(&ev->start_ns[at], 1);
+    __builtin_prefetch(&ev->end_ns[at], 1);
+}
+
 /* @return the end of the compute action; -1: the rank waits */
 static int64_t compute(struct pp_engine_events *ev, struct rank *r, int32_t at) {
     const struct pp_engine *e = ev->e;
@@ -312,6 +319,7 @@ static int64_t compute(struct pp_engine_events *ev, struct rank *r, int32_t at) 
         ev->end_ns[part] = end_ns;
     }
     r->next = at + 1 + as_one;
+    fetch(ev, pp_min_i64(r->next + 4, r->last - 1));
     return end_ns;
 }
 

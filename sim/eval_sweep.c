@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A run ends here at the latest, and those whom it woke go first: else a rank whose inputs are all
- * there would leave behind an end for every microbatch. */
+/* A run ends here at the latest, and all other ranks that may run go first: else one whose inputs
+ * are all there would leave behind an end for every microbatch. */
 enum { RUN_MAX = 64 };
 
 /* How far ahead in its list the next actions of a rank are fetched while it runs: it comes back
@@ -128,7 +128,6 @@ static inline int32_t go_on(struct walk *w, int32_t rank, int32_t at, int32_t st
 static inline void run(struct walk *w, int32_t rank) {
     int32_t begin = w->next[rank];
     int32_t end = w->s->rank_begin[rank + 1];
-    int32_t bottom = w->ready_count;
     uint64_t *head = w->word++;
     fetch(w, begin);
     int32_t at = go_on(w, rank, begin, end - begin > RUN_MAX ? begin + RUN_MAX : end);
@@ -140,15 +139,14 @@ static inline void run(struct walk *w, int32_t rank) {
                                                     .count = at - begin,
                                                     .rank = rank,
                                                     .is_first = begin == w->s->rank_begin[rank]});
-    if (at < end && w->wait_for[rank] < 0) { /* again, once those whom it woke have run */
-        memmove(&w->ready[bottom + 1], &w->ready[bottom],
-                (size_t)(w->ready_count++ - bottom) * sizeof *w->ready);
-        w->ready[bottom] = rank;
+    if (at < end && w->wait_for[rank] < 0) { /* it may go on, after all others */
+        memmove(w->ready + 1, w->ready, (size_t)w->ready_count++ * sizeof *w->ready);
+        w->ready[0] = rank;
     }
 }
 
 static enum pp_status walk_all(struct walk *w, struct pp_deadlock *deadlock_p, struct pp_err *err) {
-    for (int32_t rank = w->s->rank_count - 1; rank >= 0; rank--) {
+    for (int32_t rank = 0; rank < w->s->rank_count; rank++) { /* the last first: it waits */
         w->next[rank] = w->s->rank_begin[rank];
         w->wait_for[rank] = -1;
         w->ready[w->ready_count++] = rank;

@@ -411,10 +411,10 @@ static inline bool eo_start(struct eo *o, struct eo_transfer *x) {
 static inline void eo_relax(struct eo *o) {
     for (bool moved = true; moved;) {
         moved = false;
-        for (int32_t i = 0; i < o->transfer_count; i++) {
-            moved = eo_start(o, &o->transfers[i]) || moved;
-        }
         for (int32_t at = 0; at < o->s->action_count; at++) {
+            if (o->transfer_of[at] >= 0) {
+                moved = eo_start(o, &o->transfers[o->transfer_of[at]]) || moved;
+            }
             moved = eo_settle(o, at) || moved;
         }
     }

@@ -122,6 +122,7 @@ struct tally {
     int64_t cases, deadlocks, actions, events, apart, lost;
     int64_t whole;         /* of those with events: equal where only ends are rounded */
     struct exact farthest; /* from the times without rounding */
+    bool slow_links;
 };
 
 typedef enum pp_status engine_run(struct pp_engine *e, struct pp_trace *t, struct pp_err *err);
@@ -131,7 +132,10 @@ static enum pp_status run_any(struct pp_engine *e, struct pp_trace *t, struct pp
 }
 
 static enum pp_status run_events(struct pp_engine *e, struct pp_trace *t, struct pp_err *err) {
-    return pp_engine_run_events(e, &drawn.costs, drawn.net, t, NULL, err);
+    int64_t count = 0;
+    enum pp_status status = pp_engine_run_events(e, &drawn.costs, drawn.net, t, &count, err);
+    cr_assert(count >= 0 && count <= 2 * drawn.lowered->action_count);
+    return status;
 }
 
 static void expect_time(int64_t n, int32_t at, const char *what, int64_t got, struct exact want) {
@@ -161,6 +165,16 @@ static void expect_times(int64_t n, const struct pp_trace *t) {
     }
 }
 
+/* How far rates that are told in 2^-16 byte a second may be off in that time: nothing to speak of
+ * but where links are absurdly slow. */
+static struct exact rate_errors(struct exact time) {
+    const struct pp_network *net = drawn.net;
+    int64_t slowest =
+        net->port_bytes_per_s < net->nic_bytes_per_s ? net->port_bytes_per_s : net->nic_bytes_per_s;
+    int64_t sharers = oracle.transfer_count;
+    return exact_ceil(exact_mul(time, exact_ratio(sharers * sharers, slowest * 65536)));
+}
+
 /* As far from times without any rounding as there were events, at most. */
 static void expect_near(int64_t n, const struct pp_trace *t, struct tally *tally) {
     ask_oracle(&drawn, false);
@@ -169,10 +183,13 @@ static void expect_near(int64_t n, const struct pp_trace *t, struct tally *tally
         tally->lost++;
         return;
     }
-    struct exact most = exact_of(oracle.event_count);
     for (int32_t at = 0; at < drawn.lowered->action_count; at++) {
         struct exact off = exact_sub(exact_of(t->end_ns[at]), oracle.end[at]);
         off.num = off.num < 0 ? -off.num : off.num;
+        struct exact most = exact_of(oracle.event_count);
+        if (tally->slow_links) {
+            most = exact_add(most, rate_errors(oracle.end[at]));
+        }
         if (exact_less(most, off)) {
             cr_assert_fail("case %ld: action %d is more than %ld ns off", (long)n, at,
                            (long)oracle.event_count);
@@ -222,7 +239,7 @@ static void compare(int64_t n, struct tally *tally) {
 
 Test(engine_oracle, times_without_sharing_are_equal) {
     struct tally tally = {0};
-    for (int64_t n = 0; n < cases(80000, 800000); n++) {
+    for (int64_t n = 0; n < cases(74000, 750000); n++) {
         draw_case(&drawn, n, 1, &small);
         compare(n, &tally);
         lowered_case_deinit(&drawn);
@@ -235,7 +252,7 @@ Test(engine_oracle, times_without_sharing_are_equal) {
 Test(engine_oracle, times_with_sharing_are_equal_and_near_those_without_rounding) {
     static const struct draw_limits few = {.ranks = 4, .more_stages = 2, .microbatches = 3};
     struct tally tally = {.farthest = exact_of(0)};
-    for (int64_t n = 0; n < cases(25000, 250000); n++) {
+    for (int64_t n = 0; n < cases(22000, 220000); n++) {
         draw_case(&drawn, n, 2, &few);
         drawn.net = &drawn.network;
         drawn.network.shared = true;
@@ -250,11 +267,40 @@ Test(engine_oracle, times_with_sharing_are_equal_and_near_those_without_rounding
                 (double)tally.farthest.num / (double)tally.farthest.den, (long)tally.whole);
 }
 
+/* Links as slow and as fast as may be, of sizes that do not divide. */
+Test(engine_oracle, times_over_absurd_links_are_near) {
+    static const int64_t capacities[] = {
+        1, 2, 3, 5, 7, 1000, 999983, PP_LINK_MAX_BYTES_PER_S, PP_LINK_MAX_BYTES_PER_S - 1};
+    static const struct draw_limits few = {.ranks = 4, .more_stages = 2, .microbatches = 2};
+    struct tally tally = {.farthest = exact_of(0), .slow_links = true};
+    for (int64_t n = 0; n < cases(4000, 40000); n++) {
+        uint64_t seed = draw_case(&drawn, n, 4, &few);
+        int64_t capacity = capacities[random_below(&seed, 9)];
+        int64_t *const bytes[] = {drawn.f_bytes, drawn.b_bytes, drawn.unshard_bytes,
+                                  drawn.reduce_bytes};
+        for (int32_t k = 0; k < 4 * drawn.order->stage_count; k++) {
+            int64_t most = capacity >= 1 << 20 ? PP_TRANSFER_MAX_BYTES : 1000 * capacity;
+            bytes[k % 4][k / 4] = random_below(&seed, 3) == 0
+                                      ? random_below(&seed, 3)
+                                      : (int64_t)(next_random(&seed) % (uint64_t)most);
+        }
+        drawn.network.port_bytes_per_s = capacity;
+        drawn.network.nic_bytes_per_s = random_below(&seed, 2) == 0 ? capacity : capacity / 2 + 1;
+        drawn.network.shared = random_below(&seed, 4) != 0;
+        drawn.net = &drawn.network;
+        compare(n, &tally);
+        lowered_case_deinit(&drawn);
+    }
+    cr_log_info("%ld schedules, %ld deadlocks, %ld actions, %ld events; at most %.3f ns away",
+                (long)tally.cases, (long)tally.deadlocks, (long)tally.actions, (long)tally.events,
+                (double)tally.farthest.num / (double)tally.farthest.den);
+}
+
 /* Every named schedule, lowered both ways, under every runtime. */
-Test(engine_oracle, times_of_named_schedules_are_equal) {
+Test(engine_oracle, times_of_named_schedules_are_equal_or_near) {
     struct tally tally = {.farthest = exact_of(0)};
     uint64_t seed = 3;
-    for (int32_t k = 0; k < pp_schedule_count() * 2 * PP_RUNTIME_COUNT; k++) {
+    for (int32_t k = 0; k < pp_schedule_count() * 2 * PP_RUNTIME_COUNT; k += CASE_STEP) {
         const struct pp_schedule_info *info = pp_schedule_at(k / 2 / PP_RUNTIME_COUNT);
         enum pp_lower_mode mode = k % 2 == 0 ? PP_LOWER_OURS : PP_LOWER_TORCH;
         int32_t p = info->is_bidirectional ? 4 : 3;

@@ -8,6 +8,12 @@ static void add_plan(struct pp_sha256 *h, const struct pp_plan *p) {
                    (long long)p->flush_count, (long long)p->dp_size, (long long)p->flush_ns,
                    (long long)p->step_ns, p->bubble_ratio, (long long)p->max_peak_bytes,
                    (long long)p->limit_bytes, p->fits, p->why);
+    pp_text_printf(&t, "%lld %lld %lld %lld ", (long long)p->flushes_ns,
+                   (long long)p->step_cost.grad_sync_ns, (long long)p->step_cost.param_gather_ns,
+                   (long long)p->step_cost.optimizer_ns);
+    for (int cause = 0; cause < PP_CAUSE_COUNT; cause++) {
+        pp_text_printf(&t, "%lld ", (long long)p->idle_ns[cause]);
+    }
     for (int32_t s = 0; s < p->stage_count; s++) {
         pp_text_printf(&t, "%d %d %lld ", p->layer_counts[s], p->stage_rank[s],
                        (long long)p->stage_costs[s].f_ns);
