@@ -30,6 +30,9 @@ struct pp_cost_table {
     struct pp_stage_cost kinds[KIND_COUNT]; /* one layer */
     struct pp_stage_cost embedding;
     struct pp_stage_cost head, head_beside_embedding; /* differ if tied: one matrix or none */
+    int64_t gathered_bytes[KIND_COUNT]; /* of one layer, part of its weights or transients */
+    int64_t embedding_gathered_bytes;
+    int64_t head_gathered_bytes[2]; /* by whether it is beside the embedding */
     int64_t output_bytes;
     int64_t message_ns[2];             /* by whether the neighbour is on another node */
     int32_t *kinds_before[KIND_COUNT]; /* [layer_count + 1]: layers of the kind before a layer */
@@ -95,8 +98,13 @@ static void set_memory(const struct pp_cost_context *c, const struct pp_holding 
     cost->b_transient_bytes = pp_round_i64(a->b_transient + s.gathered + s.grad_unsharded);
 }
 
+/* Parameters gathered where these are used: resident, or while an action runs. */
+static int64_t gathered_of(const struct pp_cost_context *c, const struct pp_holding *h) {
+    return pp_round_i64(pp_states_of(c, h).unsharded);
+}
+
 static void make_layer(const struct pp_cost_context *c, struct pp_layer_kind kind,
-                       struct pp_stage_cost *cost) {
+                       struct pp_stage_cost *cost, int64_t *gathered_p) {
     struct pp_work work;
     double again_ns = 0;
     pp_layer_work(c, kind, &work, &again_ns);
@@ -116,6 +124,7 @@ static void make_layer(const struct pp_cost_context *c, struct pp_layer_kind kin
     struct pp_activation activation = pp_layer_activation(c, kind.moe);
     set_work(&work, cost);
     set_memory(c, &holding, &activation, cost);
+    *gathered_p = gathered_of(c, &holding);
 }
 
 static void make_ends(struct pp_cost_table *table) {
@@ -127,6 +136,7 @@ static void make_ends(struct pp_cost_table *table) {
     add_fsdp_time(c, &holding, &work);
     set_work(&work, &table->embedding);
     set_memory(c, &holding, &activation, &table->embedding);
+    table->embedding_gathered_bytes = gathered_of(c, &holding);
 
     for (int32_t beside = 0; beside < 2; beside++) {
         struct pp_stage_cost *cost = beside == 1 ? &table->head_beside_embedding : &table->head;
@@ -138,6 +148,7 @@ static void make_ends(struct pp_cost_table *table) {
         set_work(&work, cost);
         set_memory(c, &holding, &activation, cost);
         cost->logits_bytes = pp_round_i64(logits);
+        table->head_gathered_bytes[beside] = gathered_of(c, &holding);
     }
     double output = pp_output_bytes(c);
     table->output_bytes = pp_round_i64(output);
@@ -307,7 +318,7 @@ enum pp_status pp_cost_table_create(const struct pp_model *model, const struct p
     }
     for (int32_t k = 0; k < KIND_COUNT; k++) {
         if (table->kinds_before[k][model->layer_count] > 0) { /* others are never added */
-            make_layer(&table->context, kind_of(k), &table->kinds[k]);
+            make_layer(&table->context, kind_of(k), &table->kinds[k], &table->gathered_bytes[k]);
         }
     }
     make_ends(table);
@@ -352,6 +363,45 @@ void pp_cost_stage(const struct pp_cost_table *table, const struct pp_stage_shap
     *cost_p = cost;
 }
 
+/* Adds what `count` parts bring; of the transients that of the part that makes the stage's, found
+ * as add_scaled finds them. */
+static void add_gathered(struct pp_gathered_bytes *g, struct pp_stage_cost *most, bool is_resident,
+                         const struct pp_stage_cost *part, int64_t bytes, int64_t count) {
+    if (is_resident) {
+        g->resident += count * bytes;
+        return;
+    }
+    if (count > 0 && part->f_transient_bytes > most->f_transient_bytes) {
+        most->f_transient_bytes = part->f_transient_bytes;
+        g->f_transient = bytes;
+    }
+    if (count > 0 && part->b_transient_bytes > most->b_transient_bytes) {
+        most->b_transient_bytes = part->b_transient_bytes;
+        g->b_transient = bytes;
+    }
+}
+
+void pp_cost_gathered(const struct pp_cost_table *table, const struct pp_stage_shape *shape,
+                      struct pp_gathered_bytes *gathered_p) {
+    struct pp_gathered_bytes g = {0};
+    struct pp_stage_cost most = {0};
+    bool is_resident = !table->context.train.reshard_after_forward;
+    int32_t first = shape->first_layer, end = first + shape->layer_count;
+    for (int32_t k = 0; k < KIND_COUNT; k++) {
+        add_gathered(&g, &most, is_resident, &table->kinds[k], table->gathered_bytes[k],
+                     table->kinds_before[k][end] - table->kinds_before[k][first]);
+    }
+    if (shape->has_embedding) {
+        add_gathered(&g, &most, is_resident, &table->embedding, table->embedding_gathered_bytes, 1);
+    }
+    if (shape->has_head) {
+        bool beside = shape->has_embedding;
+        add_gathered(&g, &most, is_resident, beside ? &table->head_beside_embedding : &table->head,
+                     table->head_gathered_bytes[beside], 1);
+    }
+    *gathered_p = g;
+}
+
 /** One collective over the dense and one over the routed part of a rank's parameters. */
 static double sync_ns(const struct pp_cost_context *c, double dense, double routed, double bytes) {
     double ns = pp_gather_ns(&c->hw, pp_shard_group(c, false), dense * bytes);
@@ -367,14 +417,14 @@ static double replicate_ns(const struct pp_cost_context *c, double trained, doub
                : 0;
 }
 
-void pp_cost_step(const struct pp_cost_table *table, const struct pp_stage_cost *rank_sum,
+void pp_cost_step(const struct pp_cost_table *table, const struct pp_stage_cost *stage_or_sum,
                   struct pp_step_cost *step_p) {
     const struct pp_cost_context *c = &table->context;
     const struct pp_train *t = &c->train;
-    double routed = (double)rank_sum->expert_count;
-    double dense = (double)rank_sum->param_count - routed;
-    double trained_routed = (double)rank_sum->expert_trainable_count;
-    double trained_dense = (double)rank_sum->trainable_count - trained_routed;
+    double routed = (double)stage_or_sum->expert_count;
+    double dense = (double)stage_or_sum->param_count - routed;
+    double trained_routed = (double)stage_or_sum->expert_trainable_count;
+    double trained_dense = (double)stage_or_sum->trainable_count - trained_routed;
     double reduce = pp_dtype_bytes(t->reduce_dtype), state = pp_dtype_bytes(t->state_dtype);
     struct pp_step_cost step = {0};
     double sync = replicate_ns(c, trained_dense + trained_routed, reduce);

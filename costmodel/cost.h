@@ -57,11 +57,11 @@ struct pp_stage_cost {
     int64_t logits_bytes;      /* part of activation_bytes that the head and loss cause */
 };
 
-/** Cost of a whole step that no action carries. */
+/** What no action carries, of a stage or of all stages of a rank. */
 struct pp_step_cost {
-    int64_t grad_sync_ns;    /* exposed gradient reduction of the heaviest rank, once a step */
-    int64_t param_gather_ns; /* exposed parameter gather, once a step */
-    int64_t optimizer_ns;    /* optimizer update of the heaviest rank */
+    int64_t grad_sync_ns;    /* one reduction of its gradients */
+    int64_t param_gather_ns; /* one gather of its parameters */
+    int64_t optimizer_ns;    /* its update */
 };
 
 struct pp_cost_table; /* opaque; immutable after creation; copies what it is made from */
@@ -97,8 +97,23 @@ struct pp_stage_shape {
 void pp_cost_stage(const struct pp_cost_table *table, const struct pp_stage_shape *shape,
                    struct pp_stage_cost *cost_p);
 
-/** Step costs from the parameter bytes of the heaviest rank (sum of its stages' costs). */
-void pp_cost_step(const struct pp_cost_table *table, const struct pp_stage_cost *rank_sum,
+/** What of a stage's memory are parameters gathered from other ranks. */
+struct pp_gathered_bytes {
+    int64_t resident;                 /* part of weight_bytes */
+    int64_t f_transient, b_transient; /* parts of those, of the layer that makes them */
+};
+
+/** Of the same shape as the stage's costs. Cost: O(1). */
+void pp_cost_gathered(const struct pp_cost_table *table, const struct pp_stage_shape *shape,
+                      struct pp_gathered_bytes *gathered_p);
+
+/**
+ * Collectives and update of a stage, or of a rank from the sum of its stages' costs: each one of
+ * the dense and one of the routed parameters.
+ * Gathers are 0 with reshard_after_forward, as F and I carry them; reductions without
+ * defer_grad_sync, as W carries what shows of them, but for the sum over dp_replicate.
+ */
+void pp_cost_step(const struct pp_cost_table *table, const struct pp_stage_cost *stage_or_sum,
                   struct pp_step_cost *step_p);
 
 /** Memory of a rank that no stage owns: context, communicators, workspace, and the factor by which

@@ -76,6 +76,7 @@ static struct pp_states states_of(const struct pp_cost_context *c, double count,
         .weight = share_up(count, shards) * state,
         .optimizer = share_up(trained, shards) * 2 * state, /* Adam's two moments */
         .gathered = copies ? count * compute : 0,
+        .unsharded = copies ? count * compute : 0,
         .grad_unsharded = trained * reduce,
     };
     if (!c->train.reshard_after_forward) {
@@ -102,6 +103,7 @@ struct pp_states pp_states_of(const struct pp_cost_context *c, const struct pp_h
         .optimizer = a.optimizer + b.optimizer,
         .gathered = a.gathered + b.gathered,
         .grad_unsharded = a.grad_unsharded + b.grad_unsharded,
+        .unsharded = a.unsharded + b.unsharded,
     };
 }
 

@@ -93,6 +93,7 @@ struct pp_states {
     double weight, grad, optimizer;
     double gathered;       /* parameters of this unit unsharded, only while it runs */
     double grad_unsharded; /* the same of its gradients */
+    double unsharded;      /* parameters unsharded: part of weight, or gathered */
 };
 struct pp_states pp_states_of(const struct pp_cost_context *c, const struct pp_holding *holding);
 

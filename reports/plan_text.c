@@ -1,6 +1,7 @@
 #include "reports/plan_text.h"
 
 #include "reports/table.h"
+#include "sim/plan_price.h"
 
 #include <string.h>
 
@@ -83,6 +84,20 @@ static enum pp_status write_ranks(FILE *out, const struct pp_plan *plan, struct 
     return status;
 }
 
+/* Where a flush's idle time goes, in shares of all ranks' time: together the bubble. */
+static void write_idle(FILE *out, const struct pp_plan *plan) {
+    double all_ns = (double)plan->flush_ns * plan->config.pp_size;
+    const char *separator = "  idle: ";
+    for (enum pp_cause c = PP_CAUSE_FILL; c < PP_CAUSE_COUNT; c++) {
+        if (plan->evaluated && plan->idle_ns[c] > 0) {
+            fprintf(out, "%s%.1f %% %s", separator, 100.0 * (double)plan->idle_ns[c] / all_ns,
+                    pp_cause_words(c));
+            separator = ", ";
+        }
+    }
+    fputs(separator[0] == ',' ? "\n" : "", out);
+}
+
 static enum pp_status write_current(FILE *out, const struct pp_plan_set *set, struct pp_err *err) {
     const struct pp_plan *p = set->current;
     const struct pp_plan_config *c = &p->config;
@@ -120,9 +135,11 @@ static enum pp_status write_current(FILE *out, const struct pp_plan_set *set, st
         if (!p->fits) {
             fprintf(out, "  %s\n", p->why);
         }
+        write_idle(out, p);
         return write_ranks(out, p, err);
     }
     fputs(p->evaluated ? "\n" : "", out);
+    write_idle(out, p);
     return PP_OK;
 }
 
@@ -187,11 +204,50 @@ static enum pp_status write_pick(FILE *out, const struct pp_recipe *recipe,
     add_row(&t, set, index);
     PP_TRY(end_rows(&t, out, err));
     if (index != set->current_index) {
+        if (strcmp(title, "Best") == 0) {
+            write_idle(out, &set->plans[index]);
+        }
         fprintf(out, "  paste:");
         pp_plan_overrides(recipe, &set->plans[index].config, write_override, out);
         fprintf(out, "\n  plan %s\n", set->plans[index].id);
     }
     return PP_OK;
+}
+
+/* "saves 1.2 s a step (plan 4)"; plans are numbered as in the ranked table. */
+static void write_change(FILE *out, const struct pp_price_point *point) {
+    char time[32];
+    int64_t change = point->change_ns;
+    if (point->plan < 0) {
+        fputs("leaves nothing that fits", out);
+    } else if (change == 0) {
+        fputs("changes nothing", out);
+    } else {
+        fprintf(out, "%s %s a step (plan %d)", change < 0 ? "saves" : "costs",
+                pp_text_duration(change < 0 ? -change : change, time), point->plan + 1);
+    }
+}
+
+/* What memory is worth. */
+static void write_price(FILE *out, const struct pp_plan_set *set) {
+    struct pp_memory_price p;
+    pp_plan_price(set, &p);
+    double missing = (double)(p.next.limit_bytes - p.now.limit_bytes) / GIB;
+    if (p.now.plan >= 0) {
+        fputs("\nMemory: a GiB more ", out);
+        write_change(out, &p.more);
+        fputs(", a GiB less ", out);
+        write_change(out, &p.less);
+        if (p.next.plan >= 0) {
+            fprintf(out, "; the next faster plan needs %.1f GiB more and ", missing);
+            write_change(out, &p.next);
+        }
+        fputs("\n", out);
+    } else if (p.next.plan >= 0) {
+        char step[32];
+        fprintf(out, "\nMemory: with %.1f GiB more something fits, at %s a step\n", missing,
+                pp_text_duration(set->plans[p.next.plan].step_ns, step));
+    }
 }
 
 static enum pp_status write_ranked(FILE *out, const struct pp_plan_set *set, int32_t row_count,
@@ -258,6 +314,7 @@ enum pp_status pp_text_plan_set(FILE *out, const struct pp_recipe *recipe,
     }
     PP_TRY(write_ranked(out, set, row_count, err));
     PP_TRY(write_rejected(out, set, err));
+    write_price(out, set);
     write_lints(out, set);
     return PP_OK;
 }

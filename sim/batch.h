@@ -37,7 +37,7 @@ struct pp_batch_result {
 /**
  * @param costs    [count]; either all have pair_ns or none
  * @param results  [count]
- * @return PP_OK, PP_E_RANGE (as pp_costs_check, naming the set)
+ * @return PP_OK, PP_E_ARG (some have pair_ns), PP_E_RANGE (as pp_costs_check, naming the set)
  * Cost: O(actions * count), no allocation.
  */
 enum pp_status pp_batch_run(struct pp_batch *b, const struct pp_costs *costs, int32_t count,

@@ -8,19 +8,24 @@
  *
  * A rank's compute lane is idle in gaps: before its first compute action, between two, and after
  * its last until the trace ends. The causes of a gap are what the chain that ended it was doing
- * meanwhile, moment by moment; of the last gap, the chain of the action that ends last. Time that
- * the chain spends
- * - in SEND, RECV or a lag is exposed p2p; in UNSHARD or REDUCE_GRAD, an exposed collective; in
- *   OFFLOAD or RELOAD, memory;
- * - in compute of another rank is, by the first of these that holds:
+ * meanwhile, moment by moment; of the last gap, the chain of the action that ends last (of ties the
+ * lowest index).
+ *
+ * Time that the chain spends in SEND, RECV or a lag is exposed p2p; in UNSHARD or REDUCE_GRAD, an
+ * exposed collective; in OFFLOAD or RELOAD, memory; before anything (a rank may begin later than 0)
+ * it is fill. In compute of another rank it is, by the first of these that holds:
+ *
  *   flush       the gap lies between two flushes of a step
- *   fill        the gap ends before the rank's first backward (I or B) of its flush starts, or with
- * it drain       it begins after the rank's last F of its flush memory      from when on the rank's
- * next F had its input (or none to wait for), if the rank had no room for it: memory in the gap +
- * what the F adds is above the limit imbalance   as much as the action takes longer than the
- * longest of its kind on the idle rank (B there against I + W here and the reverse), its earliest
- * part dependency  the rest: the order and the pipeline's length
- * - before anything (a rank may begin later than 0) counts as fill.
+ *   fill        no backward (I or B) of the rank's flush stands before the gap
+ *   drain       no F of the rank's flush stands after it
+ *   memory      since the rank's next F had its input, the rank has had no room for it: what it
+ *               holds + what the F adds, its transient included, is above the limit
+ *   imbalance   until the rank has waited, in time that none of these explains, as long as it
+ *               computes less than the busiest rank of the trace: no order could spare it that
+ *   dependency  the rest: another order might
+ *
+ * A rank's flush begins with the first compute action of its list whose microbatch belongs to a
+ * later flush than all before.
  *
  * Chains are walked only inside gaps. The causes of a rank sum to its idle time exactly.
  */
@@ -58,7 +63,11 @@ struct pp_cause_inputs {
     const void *context;        /* its first argument */
     int32_t flush_microbatches; /* microbatches a flush of a schedule of several; 0: one flush */
     const struct pp_memory_model *memory; /* with `limit`, for the cause memory; may be NULL */
-    const int64_t *limit;                 /* [rank_count] */
+    const int64_t *limit;                 /* [rank_count], of that memory */
+    struct pp_memory_work *memory_work;   /* of a lowered trace; NULL: there the cause memory is
+                                             OFFLOAD and RELOAD only */
+    const int64_t *recv_f_ns; /* [stage_count] as in pp_costs, for the cause memory in compute-only
+                                 traces; NULL: zeros */
 };
 
 struct pp_idle {
@@ -66,9 +75,9 @@ struct pp_idle {
 };
 
 /**
- * @param ranks  [rank_count]; each sums to makespan - busy of the rank. makespan: the last end of
- * any action, communication included Cost: O(actions + steps of the chains inside gaps), no
- * allocation.
+ * @param ranks  [rank_count]; each sums to makespan - busy of the rank, makespan being the last end
+ *               of any action, communication included
+ * Cost: O(actions + steps of the chains inside gaps), no allocation.
  */
 void pp_idle_of(const struct pp_trace *trace, const struct pp_cause_inputs *in,
                 struct pp_idle *ranks);
@@ -79,8 +88,9 @@ struct pp_idle_piece {
     enum pp_cause cause;
     int32_t action; /* that the chain was in; -1 none */
 };
-/** Called in order of time; pieces fill the rank's gaps without holes. */
+/** Called in order of time; pieces fill the rank's gaps without holes and sum to pp_idle_of's. */
 typedef void pp_idle_visit(void *context, const struct pp_idle_piece *piece);
+/** Cost: O(actions of all ranks + n log n for the n steps of each chain), no allocation. */
 void pp_idle_pieces(const struct pp_trace *trace, const struct pp_cause_inputs *in, int32_t rank,
                     pp_idle_visit *visit, void *context);
 

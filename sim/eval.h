@@ -54,18 +54,20 @@ struct pp_eval_inputs {
     const int64_t *transfer_ns; /* [action_count] of the input of each action, charged between
                                    ranks; NULL: the costs' */
     const int64_t *begin_ns;    /* [rank_count] nothing of the rank starts before; NULL: zeros */
+    const int64_t *stage_begin_ns; /* [stage_count] no compute of the stage starts before; NULL:
+                                      zeros */
 };
 
 /**
  * The same with durations of each action, and ranks that begin late.
  * @return as pp_eval_run; PP_E_RANGE also where one of the arrays has a figure out of its range
- *         (begin_ns: 0 .. INT64_MAX / 4)
+ *         (begin_ns, stage_begin_ns: 0 .. INT64_MAX / 4)
  * Cost: O(actions), about 4 ns an action; no allocation.
  */
 enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_inputs *in,
                                 struct pp_trace *trace, struct pp_err *err);
 
-/** What held up the start of `at` in the trace of the last run, one without begin_ns
+/** What held up the start of `at` in the trace of the last run, one without begins
  * (sim/causes.h). Pairs as one: of either part, what held up the pair.
  *  @param eval  a struct pp_eval */
 struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace, int32_t at);

@@ -56,20 +56,22 @@ static int32_t gap_of(const struct pp_gen_rounds *o, int32_t rank) {
 
 static void fill_interleaved_1f1b(const struct pp_gen_config *c, struct pp_gen_row *row) {
     struct pp_gen_rounds o = pp_gen_rounds_of(c, row->rank, 2);
+    struct pp_gen_walk forwards = pp_gen_forwards(&o);
+    struct pp_gen_walk backwards = pp_gen_backwards(&o);
     pp_gen_row_idle(row, row->rank);
     for (int32_t i = 0; i < o.ahead_count; i++) {
-        struct pp_gen_pass f = pp_gen_forward(&o, i);
+        struct pp_gen_pass f = pp_gen_take(&forwards);
         pp_gen_row_add(row, PP_F, f.stage, f.microbatch);
     }
     pp_gen_row_idle(row, gap_of(&o, row->rank));
     for (int32_t i = 0; i < o.pass_count; i++) {
         if (o.ahead_count + i < o.pass_count) {
-            struct pp_gen_pass f = pp_gen_forward(&o, o.ahead_count + i);
+            struct pp_gen_pass f = pp_gen_take(&forwards);
             pp_gen_row_add(row, PP_F, f.stage, f.microbatch);
         } else {
             pp_gen_row_idle(row, 1);
         }
-        struct pp_gen_pass b = pp_gen_backward(&o, i);
+        struct pp_gen_pass b = pp_gen_take(&backwards);
         pp_gen_row_add(row, PP_B, b.stage, b.microbatch);
     }
 }

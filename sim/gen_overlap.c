@@ -5,15 +5,17 @@
 
 static void fill_overlap(const struct pp_gen_config *c, struct pp_gen_row *row) {
     struct pp_gen_rounds o = pp_gen_rounds_of(c, row->rank, 2);
+    struct pp_gen_walk forwards = pp_gen_forwards(&o);
+    struct pp_gen_walk backwards = pp_gen_backwards(&o);
     int32_t ahead = o.ahead_count < o.pass_count ? o.ahead_count + 1 : o.pass_count;
     for (int32_t i = 0; i < ahead; i++) {
-        struct pp_gen_pass f = pp_gen_forward(&o, i);
+        struct pp_gen_pass f = pp_gen_take(&forwards);
         pp_gen_row_add(row, PP_F, f.stage, f.microbatch);
     }
     for (int32_t i = 0; i < o.pass_count; i++) {
-        struct pp_gen_pass b = pp_gen_backward(&o, i);
+        struct pp_gen_pass b = pp_gen_take(&backwards);
         if (ahead + i < o.pass_count) {
-            struct pp_gen_pass f = pp_gen_forward(&o, ahead + i);
+            struct pp_gen_pass f = pp_gen_take(&forwards);
             pp_gen_row_pair(row, f.stage, f.microbatch, b.stage, b.microbatch);
         } else {
             pp_gen_row_add(row, PP_B, b.stage, b.microbatch);

@@ -12,6 +12,7 @@
 #define PP_SIM_GEN_PRIV_H
 
 #include "sim/generate.h"
+#include "sim/schedule_add.h"
 
 struct pp_gen_row {
     struct pp_sched *s;
@@ -20,8 +21,12 @@ struct pp_gen_row {
     struct pp_err *err;
 };
 
-void pp_gen_row_add(struct pp_gen_row *row, enum pp_action_type type, int32_t stage,
-                    int32_t microbatch);
+static inline void pp_gen_row_add(struct pp_gen_row *row, enum pp_action_type type, int32_t stage,
+                                  int32_t microbatch) {
+    if (row->status == PP_OK && !pp_sched_try_add(row->s, row->rank, type, stage, microbatch)) {
+        row->status = pp_sched_add(row->s, row->rank, type, stage, microbatch, row->err);
+    }
+}
 void pp_gen_row_idle(struct pp_gen_row *row, int32_t count);
 void pp_gen_row_pair(struct pp_gen_row *row, int32_t forward_stage, int32_t forward_microbatch,
                      int32_t backward_stage, int32_t backward_microbatch);

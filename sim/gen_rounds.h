@@ -37,19 +37,45 @@ static inline struct pp_gen_rounds pp_gen_rounds_of(const struct pp_gen_config *
     return o;
 }
 
-static inline struct pp_gen_pass pp_gen_forward(const struct pp_gen_rounds *o, int32_t i) {
-    int32_t block = i / o->round_size;
-    int32_t chunk = block % o->stages_per_rank;
-    return (struct pp_gen_pass){.stage = chunk * o->rank_count + o->rank,
-                                .microbatch =
-                                    block / o->stages_per_rank * o->round_size + i % o->round_size};
+/** Goes through a rank's forwards, or backwards, in their order. */
+struct pp_gen_walk {
+    struct pp_gen_pass next;
+    int32_t step;              /* of the stage from chunk to chunk: rank_count, or back */
+    int32_t left, chunks_left; /* microbatches of this chunk, chunks of this round */
+    int32_t round_size, stages_per_rank;
+};
+
+static inline struct pp_gen_walk pp_gen_forwards(const struct pp_gen_rounds *o) {
+    return (struct pp_gen_walk){.next = {.stage = o->rank},
+                                .step = o->rank_count,
+                                .left = o->round_size,
+                                .chunks_left = o->stages_per_rank,
+                                .round_size = o->round_size,
+                                .stages_per_rank = o->stages_per_rank};
 }
 
-static inline struct pp_gen_pass pp_gen_backward(const struct pp_gen_rounds *o, int32_t i) {
-    struct pp_gen_pass p = pp_gen_forward(o, i);
-    int32_t chunk = p.stage / o->rank_count;
-    p.stage = (o->stages_per_rank - 1 - chunk) * o->rank_count + o->rank;
-    return p;
+static inline struct pp_gen_walk pp_gen_backwards(const struct pp_gen_rounds *o) {
+    struct pp_gen_walk w = pp_gen_forwards(o);
+    w.next.stage += (o->stages_per_rank - 1) * o->rank_count;
+    w.step = -o->rank_count;
+    return w;
+}
+
+/** @return the next; never after the last: pass_count in all */
+static inline struct pp_gen_pass pp_gen_take(struct pp_gen_walk *w) {
+    struct pp_gen_pass pass = w->next;
+    w->next.microbatch++;
+    if (--w->left == 0) {
+        w->left = w->round_size;
+        if (--w->chunks_left > 0) {
+            w->next.stage += w->step;
+            w->next.microbatch -= w->round_size;
+        } else {
+            w->chunks_left = w->stages_per_rank;
+            w->next.stage -= (w->stages_per_rank - 1) * w->step;
+        }
+    }
+    return pass;
 }
 
 #endif

@@ -1,12 +1,5 @@
 #include "sim/gen_priv.h"
 
-void pp_gen_row_add(struct pp_gen_row *row, enum pp_action_type type, int32_t stage,
-                    int32_t microbatch) {
-    if (row->status == PP_OK) {
-        row->status = pp_sched_add(row->s, row->rank, type, stage, microbatch, row->err);
-    }
-}
-
 void pp_gen_row_idle(struct pp_gen_row *row, int32_t count) {
     if (row->status == PP_OK) {
         row->status = pp_sched_add_idle(row->s, row->rank, count, row->err);

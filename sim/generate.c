@@ -76,10 +76,15 @@ static enum pp_status check_slices(const struct pp_schedule_info *info,
     return PP_OK;
 }
 
+/* Actions that the schedule has at most. */
+static int64_t most_actions(const struct pp_schedule_info *info, const struct pp_gen_config *c) {
+    return (int64_t)c->rank_count * c->stages_per_rank * pp_gen_unit_count(info, c) *
+           ((info->splits_backward ? 3 : 2) + (info->offloads ? 2 : 0));
+}
+
 static enum pp_status check_total(const struct pp_schedule_info *info,
                                   const struct pp_gen_config *c, struct pp_err *err) {
-    int64_t most = (int64_t)c->rank_count * c->stages_per_rank * pp_gen_unit_count(info, c) *
-                   ((info->splits_backward ? 3 : 2) + (info->offloads ? 2 : 0));
+    int64_t most = most_actions(info, c);
     if (most <= PP_SCHED_MAX_ACTIONS) {
         return PP_OK;
     }
@@ -149,6 +154,7 @@ enum pp_status pp_schedule_finish(const struct pp_schedule_info *info,
     if (config->costs != NULL) {
         PP_TRY(pp_costs_check(&config->costs->times, s, err));
     }
+    PP_TRY(pp_sched_expect(s, (int32_t)most_actions(info, config), err));
     PP_TRY(info->generate(config, s, err));
     return pp_sched_seal(s, err);
 }

@@ -22,7 +22,7 @@ static void put(struct pp_lower *l, int32_t rank, enum pp_action_type type, int3
 
 void pp_lower_put_item(struct pp_lower *l, int32_t rank, const struct pp_lower_item *item) {
     if (item->type >= PP_UNSHARD && item->type <= PP_REDUCE_GRAD) {
-        put(l, rank, (enum pp_action_type)item->type, item->index, -1);
+        put(l, rank, (enum pp_action_type)item->type, item->index, item->microbatch);
         return;
     }
     int32_t cell = l->cell_count[rank]++;
@@ -112,6 +112,18 @@ static enum pp_status check(const struct pp_sched *s, const struct pp_lower_opti
     }
     if (options->look_ahead < 0) {
         return pp_fail(err, PP_E_RANGE, "look-ahead: got %d, need at least 0", options->look_ahead);
+    }
+    if (options->reduce_every < 0) {
+        return pp_fail(err, PP_E_RANGE, "microbatches a reduction: got %d, need at least 0",
+                       options->reduce_every);
+    }
+    if (options->mode == PP_LOWER_TORCH &&
+        (options->reshard_after_use || options->reduce_every > 0)) {
+        pp_fail(err, PP_E_ARG, "PyTorch's lowering has no %s",
+                options->reshard_after_use ? "RESHARD after every use"
+                                           : "REDUCE_GRAD but after a stage's last microbatch");
+        pp_hint(err, "use the lowering %s", pp_lower_mode_text(PP_LOWER_OURS));
+        return PP_E_ARG;
     }
     return PP_OK;
 }

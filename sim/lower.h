@@ -49,11 +49,13 @@ struct pp_lower_options {
                                   its stages; at least 1 */
     int32_t look_ahead;        /* cells of compute, at least 0; only PP_LOWER_OURS */
     bool reshard_after_use;    /* RESHARD right after every cell, UNSHARD before the next that needs
-                                  the stage (FSDP's reshard_after_forward); only PP_LOWER_OURS */
+                                  the stage (FSDP's reshard_after_forward): directly before, or
+                                  before the cell before that if max_active_stages leaves room and
+                                  that one does not use it too. Only PP_LOWER_OURS */
     int32_t reduce_every; /* REDUCE_GRAD of a stage each time this many more of its microbatches
-                             are through, and after the last; its number is that of the last
-                             microbatch it takes in. 0: once, without a number, after all. Only
-                             PP_LOWER_OURS */
+                             (units, if sliced) are through, and after the last; its number is that
+                             of the last microbatch it takes in. 0: once, without a number, after
+                             all. Only PP_LOWER_OURS */
 };
 
 enum {
@@ -70,7 +72,8 @@ enum {
 /**
  * @param s          sealed and compute-only; not kept
  * @param lowered_p  a new schedule, sealed
- * @return PP_OK, PP_E_ARG (`s` is lowered already), PP_E_RANGE (an option below its least value,
+ * @return PP_OK, PP_E_ARG (`s` is lowered already; PP_LOWER_TORCH with reshard_after_use or
+ *         reduce_every, which PyTorch does not have), PP_E_RANGE (an option below its least value,
  *         too many actions), PP_E_NOMEM; PP_LOWER_TORCH also PP_E_DEADLOCK (the compute actions
  * wait in a cycle; the message names a shortest one). PP_LOWER_OURS lowers those, too, and keeps
  *         the cycle.

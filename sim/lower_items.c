@@ -1,11 +1,12 @@
 /* Each rank's own items: UNSHARD before a stage is used, RESHARD when others are used sooner,
- * REDUCE_GRAD once a stage's gradients are whole.
+ * REDUCE_GRAD once a stage's gradients, or those of some of its microbatches, are whole.
  *
  * Wanted at a cell are the stages used next, its own included: the first distinct ones up to the
  * bound, and one more where the last two come with one pair. A rank's cells are walked from the
  * back with the stages nearest in use in front, which gives what is wanted at each; where that
  * changes from one cell to the next, it is noted. The walk from the front gathers and frees at the
- * notes. */
+ * notes. Where stages are freed after every use there is nothing to find out: the walk from the
+ * front looks at one cell and the next. */
 #include "sim/lower_priv.h"
 
 #include <stdlib.h>
@@ -105,7 +106,7 @@ static enum pp_status note_rank(struct walk *w, int32_t rank, struct pp_err *err
 /* ---- from the front: the items ---- */
 
 static enum pp_status add(struct pp_lower *l, int32_t index, enum pp_action_type type,
-                          struct pp_err *err) {
+                          int32_t microbatch, struct pp_err *err) {
     if (l->item_count == l->item_capacity) {
         if (l->item_capacity >= PP_SCHED_MAX_LOWERED_ACTIONS) {
             return pp_fail(err, PP_E_RANGE, "more than %d actions after lowering",
@@ -119,7 +120,8 @@ static enum pp_status add(struct pp_lower *l, int32_t index, enum pp_action_type
         l->items = items;
         l->item_capacity = capacity;
     }
-    l->items[l->item_count++] = (struct pp_lower_item){.index = index, .type = (int32_t)type};
+    l->items[l->item_count++] =
+        (struct pp_lower_item){.index = index, .type = (int32_t)type, .microbatch = microbatch};
     return PP_OK;
 }
 
@@ -142,7 +144,7 @@ static enum pp_status free_unwanted(struct walk *w, struct pp_err *err) {
     for (int32_t i = 0; i < count; i++) {
         pp_stage_set_remove(&w->active, w->freed[i]);
         w->is_active[w->freed[i]] = false;
-        PP_TRY(add(w->l, w->freed[i], PP_RESHARD, err));
+        PP_TRY(add(w->l, w->freed[i], PP_RESHARD, -1, err));
     }
     return PP_OK;
 }
@@ -161,20 +163,25 @@ static enum pp_status follow_note(struct walk *w, struct pp_err *err) {
         if (!w->is_active[wanted[i]]) {
             w->is_active[wanted[i]] = true;
             pp_stage_set_add(&w->active, wanted[i], w->spare);
-            PP_TRY(add(w->l, wanted[i], PP_UNSHARD, err));
+            PP_TRY(add(w->l, wanted[i], PP_UNSHARD, -1, err));
         }
     }
     return PP_OK;
 }
 
+/* Puts a cell, and the reductions that it makes possible. */
 static enum pp_status add_cell(struct walk *w, int32_t at, struct pp_err *err) {
     const struct pp_sched *s = w->l->s;
-    PP_TRY(add(w->l, at, (enum pp_action_type)s->actions[at].type, err));
+    int32_t every = w->l->options->reduce_every;
+    PP_TRY(add(w->l, at, (enum pp_action_type)s->actions[at].type, -1, err));
     for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
         const struct pp_action *a = &s->actions[at + i];
-        if ((a->type == PP_W || a->type == PP_B) &&
-            ++w->weight_count[a->stage] == s->microbatch_count) {
-            PP_TRY(add(w->l, a->stage, PP_REDUCE_GRAD, err));
+        if (a->type != PP_W && a->type != PP_B) {
+            continue;
+        }
+        int32_t count = ++w->weight_count[a->stage];
+        if (count == s->microbatch_count || (every > 0 && count % every == 0)) {
+            PP_TRY(add(w->l, a->stage, PP_REDUCE_GRAD, every > 0 ? a->microbatch : -1, err));
         }
     }
     return PP_OK;
@@ -192,6 +199,57 @@ static enum pp_status add_rank(struct walk *w, int32_t rank, struct pp_err *err)
     }
     w->note_number++; /* wants nothing */
     return free_unwanted(w, err);
+}
+
+/* Gathers the stages of a cell that are not there, and counts them. */
+static enum pp_status gather_for(struct walk *w, int32_t at, int32_t *active_p,
+                                 struct pp_err *err) {
+    const struct pp_sched *s = w->l->s;
+    for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
+        int32_t stage = s->actions[at + i].stage;
+        if (!w->is_active[stage]) {
+            w->is_active[stage] = true;
+            ++*active_p;
+            PP_TRY(add(w->l, stage, PP_UNSHARD, -1, err));
+        }
+    }
+    return PP_OK;
+}
+
+/* Stages of the cell that are not there yet. */
+static int32_t lacking_count(const struct walk *w, int32_t at) {
+    const struct pp_action *a = &w->l->s->actions[at];
+    int32_t count = !w->is_active[a[0].stage];
+    return a[0].pair == 1 && a[1].stage != a[0].stage ? count + !w->is_active[a[1].stage] : count;
+}
+
+/* Each cell with its stages gathered before and freed behind it. Those of the next cell are
+ * gathered with them where the bound allows, to come while this one computes. */
+static enum pp_status add_rank_resharding(struct walk *w, int32_t rank, struct pp_err *err) {
+    const struct pp_sched *s = w->l->s;
+    int32_t end = s->rank_begin[rank + 1];
+    int32_t active = 0;
+    for (int32_t at = s->rank_begin[rank]; at < end; at += pp_sched_cell_size(s, at)) {
+        if (!pp_action_is_compute(&s->actions[at])) {
+            PP_TRY(add_cell(w, at, err));
+            continue;
+        }
+        PP_TRY(gather_for(w, at, &active, err));
+        int32_t next = pp_lower_compute_from(s, at + pp_sched_cell_size(s, at), end);
+        if (next < end && active + lacking_count(w, next) <= w->l->options->max_active_stages) {
+            PP_TRY(gather_for(w, next, &active, err));
+        }
+        PP_TRY(add_cell(w, at, err));
+        for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
+            int32_t stage = s->actions[at + i].stage;
+            if (w->is_active[stage]) {
+                w->is_active[stage] = false;
+                active--;
+                PP_TRY(add(w->l, stage, PP_RESHARD, -1, err));
+            }
+        }
+    }
+    return PP_OK;
 }
 
 static enum pp_status walk_init(struct walk *w, struct pp_err *err) {
@@ -224,11 +282,13 @@ enum pp_status pp_lower_own_items(struct pp_lower *l, struct pp_err *err) {
     struct walk w = {.l = l};
     enum pp_status status = walk_init(&w, err);
     for (int32_t rank = 0; status == PP_OK && rank < l->s->rank_count; rank++) {
-        status = note_rank(&w, rank, err);
-        if (status == PP_OK) {
-            status = add_rank(&w, rank, err);
-            l->item_begin[rank + 1] = l->item_count;
+        if (l->options->reshard_after_use) {
+            status = add_rank_resharding(&w, rank, err);
+        } else {
+            status = note_rank(&w, rank, err);
+            status = status == PP_OK ? add_rank(&w, rank, err) : status;
         }
+        l->item_begin[rank + 1] = l->item_count;
     }
     free(w.near);
     free(w.notes);

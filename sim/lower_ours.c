@@ -71,24 +71,16 @@ static void sort_by_due(struct channels *c) {
     }
 }
 
-/* The next cell of compute from action `at` on; `end` if there is none. */
-static int32_t compute_from(const struct pp_sched *s, int32_t at, int32_t end) {
-    while (at < end && !pp_action_is_compute(&s->actions[at])) {
-        at++;
-    }
-    return at;
-}
-
 /* Puts a rank's items, before each cell the receives due up to `look_ahead` cells on. */
 static void put_rank(struct channels *c, int32_t rank, int32_t *received_p) {
     struct pp_lower *l = c->l;
     const struct pp_sched *s = l->s;
     int32_t end = s->rank_begin[rank + 1];
-    int32_t horizon = compute_from(s, s->rank_begin[rank], end);
+    int32_t horizon = pp_lower_compute_from(s, s->rank_begin[rank], end);
     int32_t due = horizon; /* last cell within the horizon */
     for (int32_t i = 0; i <= l->options->look_ahead && horizon < end; i++) {
         due = horizon;
-        horizon = compute_from(s, horizon + pp_sched_cell_size(s, horizon), end);
+        horizon = pp_lower_compute_from(s, horizon + pp_sched_cell_size(s, horizon), end);
     }
     for (int32_t i = l->item_begin[rank]; i < l->item_begin[rank + 1]; i++) {
         const struct pp_lower_item *item = &l->items[i];
@@ -109,7 +101,7 @@ static void put_rank(struct channels *c, int32_t rank, int32_t *received_p) {
         }
         if (horizon < end) {
             due = horizon;
-            horizon = compute_from(s, horizon + pp_sched_cell_size(s, horizon), end);
+            horizon = pp_lower_compute_from(s, horizon + pp_sched_cell_size(s, horizon), end);
         }
     }
 }

@@ -13,6 +13,7 @@ struct pp_lower_item {
     int32_t index; /* PP_UNSHARD, PP_RESHARD, PP_REDUCE_GRAD: the stage; else an action of the
                       compute-only schedule, first part of a pair */
     int32_t type;
+    int32_t microbatch; /* of a PP_REDUCE_GRAD, or -1 */
 };
 
 struct pp_lower {
@@ -35,6 +36,14 @@ static inline int32_t pp_lower_receiver(const struct pp_sched *s, const struct p
         stage = pp_sched_stage_before(s, a->stage);
     }
     return stage >= 0 && s->stage_rank[stage] != s->stage_rank[a->stage] ? stage : -1;
+}
+
+/** The next cell of compute from action `at` on; `end` if there is none. */
+static inline int32_t pp_lower_compute_from(const struct pp_sched *s, int32_t at, int32_t end) {
+    while (at < end && !pp_action_is_compute(&s->actions[at])) {
+        at++;
+    }
+    return at;
 }
 
 /** Fills `items`: gathers, frees and reductions between the compute actions.

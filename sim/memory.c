@@ -1,18 +1,14 @@
 #include "sim/memory.h"
 
+#include "sim/memory_priv.h"
+
 static int64_t entry(const int64_t *array, int32_t index) {
     return array == NULL ? 0 : array[index];
 }
 
-/* What an action does to its rank's memory. */
-struct effect {
-    int64_t adds;      /* at its start */
-    int64_t transient; /* while it runs */
-    int64_t frees;     /* at its end */
-};
-
-static struct effect effect_of(const struct pp_memory_model *model, const struct pp_action *a) {
-    struct effect e = {0};
+struct pp_memory_effect pp_memory_effect_of(const struct pp_memory_model *model,
+                                            const struct pp_action *a) {
+    struct pp_memory_effect e = {0};
     if (pp_action_is_offload(a)) {
         *(a->type == PP_OFFLOAD ? &e.frees : &e.adds) = entry(model->f_adds, a->stage);
         return e;
@@ -29,12 +25,13 @@ static struct effect effect_of(const struct pp_memory_model *model, const struct
 }
 
 /* Effect of the cell that begins with action `at`, and how many actions it covers. */
-static struct effect cell_effect(const struct pp_sched *s, const struct pp_memory_model *model,
-                                 int32_t at, int32_t *size_p) {
-    struct effect e = effect_of(model, &s->actions[at]);
+static struct pp_memory_effect cell_effect(const struct pp_sched *s,
+                                           const struct pp_memory_model *model, int32_t at,
+                                           int32_t *size_p) {
+    struct pp_memory_effect e = pp_memory_effect_of(model, &s->actions[at]);
     *size_p = 1;
     if (model->pairs_as_one && s->actions[at].pair == 1) {
-        struct effect second = effect_of(model, &s->actions[at + 1]);
+        struct pp_memory_effect second = pp_memory_effect_of(model, &s->actions[at + 1]);
         e.adds += second.adds;
         e.transient += second.transient;
         e.frees += second.frees;
@@ -43,63 +40,100 @@ static struct effect cell_effect(const struct pp_sched *s, const struct pp_memor
     return e;
 }
 
+/* A column that may be NULL, for reading without asking each time: zeros are at[0] alone. */
+struct column {
+    const int64_t *at;
+    int32_t mask;
+};
+
+static struct column column_of(const int64_t *array) {
+    static const int64_t zero[1] = {0};
+    return array == NULL ? (struct column){zero, 0} : (struct column){array, -1};
+}
+
+static int64_t figure(struct column c, int32_t stage) {
+    return c.at[stage & c.mask];
+}
+
+/* Peak of a rank without offloads or pairs that run as one: the hot loop of a search. */
+static struct pp_rank_memory plain_peak(const struct pp_sched *s,
+                                        const struct pp_memory_model *model, int32_t rank) {
+    const struct column f_adds = column_of(model->f_adds);
+    const struct column i_frees = column_of(model->i_frees);
+    const struct column w_frees = column_of(model->w_frees);
+    const struct column f_transient = column_of(model->f_transient);
+    const struct column b_transient = column_of(model->b_transient);
+    int64_t amount = entry(model->base, rank);
+    struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
+    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
+        const struct pp_action *a = &s->actions[at];
+        int64_t frees = 0;
+        int64_t high;
+        if (a->type == PP_F) {
+            amount += figure(f_adds, a->stage);
+            high = amount + figure(f_transient, a->stage);
+        } else {
+            high = amount + figure(b_transient, a->stage);
+            frees = (a->type != PP_W ? figure(i_frees, a->stage) : 0) +
+                    (a->type != PP_I ? figure(w_frees, a->stage) : 0);
+        }
+        if (high > peak.peak) {
+            peak = (struct pp_rank_memory){.peak = high, .peak_action = at};
+        }
+        amount -= frees;
+    }
+    return peak;
+}
+
+/* The same with offloads that take no time, or pairs as one. */
+static struct pp_rank_memory cell_peak(const struct pp_sched *s,
+                                       const struct pp_memory_model *model, int32_t rank) {
+    int64_t amount = entry(model->base, rank);
+    struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
+    int32_t size;
+    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at += size) {
+        struct pp_memory_effect e = cell_effect(s, model, at, &size);
+        amount += e.adds;
+        if (amount + e.transient > peak.peak) {
+            peak = (struct pp_rank_memory){.peak = amount + e.transient, .peak_action = at};
+        }
+        amount -= e.frees;
+    }
+    return peak;
+}
+
 void pp_memory_peaks(const struct pp_sched *s, const struct pp_memory_model *model,
                      struct pp_rank_memory *peaks) {
+    PP_ASSERT(!s->lowered);
+    bool is_plain = s->reload == NULL && !model->pairs_as_one;
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
-        int64_t amount = entry(model->base, rank);
-        struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
-        int32_t size;
-        for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at += size) {
-            struct effect e = cell_effect(s, model, at, &size);
-            amount += e.adds;
-            if (amount + e.transient > peak.peak) {
-                peak = (struct pp_rank_memory){.peak = amount + e.transient, .peak_action = at};
-            }
-            amount -= e.frees;
-        }
-        peaks[rank] = peak;
+        peaks[rank] = is_plain ? plain_peak(s, model, rank) : cell_peak(s, model, rank);
     }
 }
 
-/* A rank's compute actions and its transfers to the host are two rows, each in order. Their
- * moments, at which memory changes, are taken by time, and at the same time by place in the rank's
- * list. */
-struct walk {
-    const struct pp_trace *trace;
-    const struct pp_memory_model *model;
-    int32_t compute, host; /* next action of either row; `end` after the last */
-    int32_t end;
-    bool running; /* the start of `compute` has been taken */
-    int64_t amount;
-};
-
 /* The next action of a row, from `at` on. */
-static int32_t next_of_row(const struct walk *w, int32_t at, bool host) {
+static int32_t next_of_row(const struct pp_memory_walk *w, int32_t at, bool host) {
     while (at < w->end && pp_action_is_offload(&w->trace->sched->actions[at]) != host) {
         at++;
     }
     return at;
 }
 
-static struct walk begin_walk(const struct pp_trace *trace, const struct pp_memory_model *model,
-                              int32_t rank) {
-    struct walk w = {.trace = trace,
-                     .model = model,
-                     .end = trace->sched->rank_begin[rank + 1],
-                     .amount = entry(model->base, rank)};
+struct pp_memory_walk pp_memory_walk_begin(const struct pp_trace *trace,
+                                           const struct pp_memory_model *model, int32_t rank) {
+    struct pp_memory_walk w = {.trace = trace,
+                               .model = model,
+                               .end = trace->sched->rank_begin[rank + 1],
+                               .amount = entry(model->base, rank)};
     w.compute = next_of_row(&w, trace->sched->rank_begin[rank], false);
     w.host = next_of_row(&w, trace->sched->rank_begin[rank], true);
     return w;
 }
 
-struct moment {
-    int64_t time_ns;
-    int32_t action; /* that changes the amount */
-};
-
 /* Start or end of the compute row's next cell, whose effect is `e`. @return its actions */
-static int32_t compute_moment(const struct walk *w, struct effect *e, struct moment *m) {
-    *m = (struct moment){.time_ns = INT64_MAX, .action = w->compute};
+static int32_t compute_moment(const struct pp_memory_walk *w, struct pp_memory_effect *e,
+                              struct pp_memory_moment *m) {
+    *m = (struct pp_memory_moment){.time_ns = INT64_MAX, .action = w->compute};
     if (w->compute == w->end) {
         return 0;
     }
@@ -111,8 +145,8 @@ static int32_t compute_moment(const struct walk *w, struct effect *e, struct mom
 }
 
 /* End of the next OFFLOAD, or start of the next RELOAD. */
-static struct moment host_moment(const struct walk *w) {
-    struct moment m = {.time_ns = INT64_MAX, .action = w->host};
+static struct pp_memory_moment host_moment(const struct pp_memory_walk *w) {
+    struct pp_memory_moment m = {.time_ns = INT64_MAX, .action = w->host};
     if (w->host < w->end) {
         bool leaves = w->trace->sched->actions[w->host].type == PP_OFFLOAD;
         m.time_ns = leaves ? w->trace->end_ns[w->host] : w->trace->start_ns[w->host];
@@ -120,14 +154,26 @@ static struct moment host_moment(const struct walk *w) {
     return m;
 }
 
-/* Takes the next moment: `amount` is from then on. @return false after the last */
-static bool step(struct walk *w, struct moment *m) {
-    struct effect e;
+int64_t pp_memory_walk_next_ns(const struct pp_memory_walk *w) {
+    struct pp_memory_effect e;
+    struct pp_memory_moment m;
+    if (w->work != NULL) {
+        return pp_memory_walk_next_lowered_ns(w);
+    }
+    compute_moment(w, &e, &m);
+    return pp_min_i64(m.time_ns, host_moment(w).time_ns);
+}
+
+bool pp_memory_walk_step(struct pp_memory_walk *w, struct pp_memory_moment *m) {
+    struct pp_memory_effect e;
+    if (w->work != NULL) {
+        return pp_memory_walk_step_lowered(w, m);
+    }
     int32_t size = compute_moment(w, &e, m);
-    struct moment host = host_moment(w);
+    struct pp_memory_moment host = host_moment(w);
     if (host.time_ns < m->time_ns || (host.time_ns == m->time_ns && host.action < m->action)) {
         *m = host;
-        e = effect_of(w->model, &w->trace->sched->actions[w->host]);
+        e = pp_memory_effect_of(w->model, &w->trace->sched->actions[w->host]);
         w->amount += e.adds - e.frees;
         w->host = next_of_row(w, w->host + 1, true);
         return true;
@@ -141,31 +187,52 @@ static bool step(struct walk *w, struct moment *m) {
     return true;
 }
 
+static struct pp_rank_memory peak_of(struct pp_memory_walk w) {
+    struct pp_rank_memory peak = {.peak = w.amount, .peak_action = -1};
+    for (struct pp_memory_moment m; pp_memory_walk_step(&w, &m);) {
+        if (w.amount > peak.peak) {
+            peak = (struct pp_rank_memory){.peak = w.amount, .peak_action = m.action};
+        }
+    }
+    return peak;
+}
+
 void pp_memory_peaks_timed(const struct pp_trace *trace, const struct pp_memory_model *model,
                            struct pp_rank_memory *peaks) {
     if (trace->sched->reload == NULL) {
         pp_memory_peaks(trace->sched, model, peaks);
         return;
     }
+    PP_ASSERT(!trace->sched->lowered);
     for (int32_t rank = 0; rank < trace->sched->rank_count; rank++) {
-        struct walk w = begin_walk(trace, model, rank);
-        struct pp_rank_memory peak = {.peak = w.amount, .peak_action = -1};
-        for (struct moment m; step(&w, &m);) {
-            if (w.amount > peak.peak) {
-                peak = (struct pp_rank_memory){.peak = w.amount, .peak_action = m.action};
-            }
-        }
-        peaks[rank] = peak;
+        peaks[rank] = peak_of(pp_memory_walk_begin(trace, model, rank));
     }
+}
+
+void pp_memory_peaks_lowered(struct pp_memory_work *work, const struct pp_trace *trace,
+                             const struct pp_memory_model *model, struct pp_rank_memory *peaks) {
+    for (int32_t rank = 0; rank < trace->sched->rank_count; rank++) {
+        peaks[rank] = peak_of(pp_memory_walk_begin_lowered(work, trace, model, rank));
+    }
+}
+
+static int32_t points_of(struct pp_memory_walk w, struct pp_memory_point *points) {
+    int32_t n = 0;
+    points[n++] = (struct pp_memory_point){.time_ns = 0, .amount = w.amount};
+    for (struct pp_memory_moment m; pp_memory_walk_step(&w, &m);) {
+        points[n++] = (struct pp_memory_point){.time_ns = m.time_ns, .amount = w.amount};
+    }
+    return n;
 }
 
 int32_t pp_memory_timeline(const struct pp_trace *trace, const struct pp_memory_model *model,
                            int32_t rank, struct pp_memory_point *points) {
-    struct walk w = begin_walk(trace, model, rank);
-    int32_t n = 0;
-    points[n++] = (struct pp_memory_point){.time_ns = 0, .amount = w.amount};
-    for (struct moment m; step(&w, &m);) {
-        points[n++] = (struct pp_memory_point){.time_ns = m.time_ns, .amount = w.amount};
-    }
-    return n;
+    PP_ASSERT(!trace->sched->lowered);
+    return points_of(pp_memory_walk_begin(trace, model, rank), points);
+}
+
+int32_t pp_memory_timeline_lowered(struct pp_memory_work *work, const struct pp_trace *trace,
+                                   const struct pp_memory_model *model, int32_t rank,
+                                   struct pp_memory_point *points) {
+    return points_of(pp_memory_walk_begin_lowered(work, trace, model, rank), points);
 }

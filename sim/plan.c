@@ -14,7 +14,7 @@ enum pp_status pp_plan_sink_add(struct pp_plan_sink *sink, const struct pp_plan 
         return PP_E_RANGE;
     }
     if (sink->plan_count == sink->capacity) {
-        int32_t capacity = sink->capacity == 0 ? 256 : 2 * sink->capacity;
+        int32_t capacity = sink->capacity == 0 ? 16 : 2 * sink->capacity;
         struct pp_plan *plans = realloc(sink->plans, (size_t)capacity * sizeof *plans);
         if (plans == NULL) {
             return pp_fail(err, PP_E_NOMEM, "out of memory for %d plans", capacity);
@@ -69,10 +69,8 @@ static enum pp_status pass_on(const struct pp_err *own, struct pp_err *err) {
     return own->status;
 }
 
-/* Follows the recipe as far as it can be followed. What stops it is kept in `error_p`; only
- * failures that are not the recipe's own fault are returned. */
-static enum pp_status build_recipe(const struct pp_plan_world *world, struct pp_plan *plan,
-                                   struct pp_err *error_p, struct pp_err *err) {
+enum pp_status pp_plan_build_recipe(const struct pp_plan_world *world, struct pp_plan *plan,
+                                    struct pp_err *error_p, struct pp_err *err) {
     enum pp_status status = pp_plan_config_of_recipe(world->req->recipe, &plan->config, error_p);
     if (status == PP_OK) {
         status = pp_plan_build_split(world, plan, error_p);
@@ -138,7 +136,7 @@ static enum pp_status add_current_row(const struct pp_plan_world *world,
     if (set->current_error.status != PP_OK || (!c->uses_csv && !c->uses_fqns)) {
         return PP_OK;
     }
-    enum pp_status status = build_recipe(world, &row, &own, err);
+    enum pp_status status = pp_plan_build_recipe(world, &row, &own, err);
     if (status == PP_OK) {
         status = pp_plan_sink_add(sink, &row, err); /* takes the row */
     }
@@ -153,7 +151,7 @@ static enum pp_status fill_set(const struct pp_plan_request *req, struct pp_plan
     struct pp_plan_world world;
     struct pp_plan_sink sink = {0};
     PP_TRY(pp_plan_world_init(req, req->recipe->pp_size, &world, err));
-    PP_TRY(build_recipe(&world, set->current, &set->current_error, err));
+    PP_TRY(pp_plan_build_recipe(&world, set->current, &set->current_error, err));
     PP_TRY(note_unknown_shape(req, set, err));
     enum pp_status status = PP_OK;
     if (req->model->hidden > 0) {
@@ -171,6 +169,7 @@ static enum pp_status fill_set(const struct pp_plan_request *req, struct pp_plan
     }
     name_plan(req->run_id, set->current);
     pp_plan_rank(req, set);
+    PP_TRY(pp_plan_add_parts(req, set, err));
     return pp_plan_add_lints(req, set, err);
 }
 

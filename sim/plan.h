@@ -16,7 +16,9 @@
 #define PP_SIM_PLAN_H
 
 #include "costmodel/cost.h"
+#include "sim/causes.h"
 #include "sim/generate.h"
+#include "sim/step.h"
 #include "sim/trace.h"
 
 #include <signal.h>
@@ -35,7 +37,10 @@ struct pp_plan_request {
     int64_t gpu_count; /* the world; see pp_plan_default_gpus */
     bool search_pp;
     const struct pp_sched *csv; /* the recipe's pp_schedule_csv, read and sealed; NULL if none */
-    const volatile sig_atomic_t *stop; /* nonzero interrupts; may be NULL */
+    const volatile sig_atomic_t *stop; /* nonzero interrupts; may be NULL. Written by the thread
+                                          that searches, as by a signal handler */
+    int32_t thread_count; /* at most 8 are used; 0: as many as the process may. Any number gives
+                             the same set */
 };
 
 /** The choices that make a plan. */
@@ -49,6 +54,8 @@ struct pp_plan_config {
     int32_t local_batch_size;
     bool uses_csv, uses_fqns; /* the recipe's own order; the recipe's own module lists */
 };
+
+struct pp_memory_parts; /* sim/memory_parts.h */
 
 struct pp_plan {
     char id[33]; /* from content: run_id and config */
@@ -68,16 +75,25 @@ struct pp_plan {
        are then those of unit costs, 1 us for a rank's whole F, I and W */
     bool evaluated, has_costs;
     struct pp_stage_cost *stage_costs; /* [stage_count] */
-    struct pp_step_cost step_cost;
-    int64_t flush_ns, step_ns; /* step_ns 0 without costs */
+    int64_t flush_ns;                  /* one flush alone, its stages gathered before */
+    enum pp_reduce reduce;             /* after which flushes gradients are reduced */
+    int64_t flushes_ns; /* all flushes of a step, one into the other; less than flush_count *
+                           flush_ns where ranks end one after the other */
+    struct pp_step_cost step_cost; /* what shows: param_gather_ns: how much later the flushes end
+                                      because stages are gathered first; grad_sync_ns: from there
+                                      to the last reduction; optimizer_ns: from there to the end */
+    int64_t step_ns; /* flushes_ns and the three of step_cost; 0 without costs or flushes */
     double bubble_ratio;
-    int64_t *peak_bytes;      /* [pp_size] upper end, reserved memory included */
-    int64_t *base_bytes;      /* [pp_size] the part that is resident all the time */
-    int32_t *peak_stage;      /* [pp_size] the action that makes the peak; -1: none */
-    int32_t *peak_microbatch; /* [pp_size] */
-    uint8_t *peak_type;       /* [pp_size] enum pp_action_type */
+    int64_t idle_ns[PP_CAUSE_COUNT]; /* of one flush, all ranks together */
+    int64_t *peak_bytes;             /* [pp_size] upper end, reserved memory included */
+    int64_t *base_bytes;             /* [pp_size] the part that is resident all the time */
+    int32_t *peak_stage;             /* [pp_size] the action that makes the peak; -1: none */
+    int32_t *peak_microbatch;        /* [pp_size] */
+    uint8_t *peak_type;              /* [pp_size] enum pp_action_type */
     int64_t max_peak_bytes, limit_bytes;
-    int64_t reserved_bytes; /* part of every peak: context, communicators */
+    int64_t reserved_bytes;        /* part of every peak: context, communicators */
+    struct pp_memory_parts *parts; /* [pp_size] of the peaks; only of the recipe as it is and of the
+                                      best plan, else NULL */
     bool fits;
     char why[200]; /* remark: what does not fit, and by how much */
 };

@@ -258,5 +258,6 @@ void pp_plan_deinit(struct pp_plan *plan) {
     free(plan->peak_stage);
     free(plan->peak_microbatch);
     free(plan->peak_type);
+    free(plan->parts);
     *plan = (struct pp_plan){0};
 }

@@ -15,6 +15,21 @@ static bool crosses_node(const struct pp_plan_world *world, int32_t rank_a, int3
     return low * k / node != ((high + 1) * k - 1) / node;
 }
 
+struct pp_stage_shape pp_plan_stage_shape(const struct pp_plan_world *world,
+                                          const struct pp_plan *plan, int32_t s,
+                                          int32_t first_layer) {
+    const int32_t *rank = plan->stage_rank;
+    int32_t last = plan->stage_count - 1;
+    return (struct pp_stage_shape){
+        .first_layer = first_layer,
+        .layer_count = plan->layer_counts[s],
+        .has_embedding = s == 0,
+        .has_head = s == last,
+        .prev_other_node = s > 0 && crosses_node(world, rank[s], rank[s - 1]),
+        .next_other_node = s < last && crosses_node(world, rank[s], rank[s + 1]),
+    };
+}
+
 static enum pp_status cost_stages(const struct pp_plan_world *world,
                                   const struct pp_cost_table *table, struct pp_plan *plan,
                                   struct pp_err *err) {
@@ -25,15 +40,7 @@ static enum pp_status cost_stages(const struct pp_plan_world *world,
     }
     int32_t first = 0;
     for (int32_t s = 0; s < n; s++) {
-        const int32_t *rank = plan->stage_rank;
-        struct pp_stage_shape shape = {
-            .first_layer = first,
-            .layer_count = plan->layer_counts[s],
-            .has_embedding = s == 0,
-            .has_head = s == n - 1,
-            .prev_other_node = s > 0 && crosses_node(world, rank[s], rank[s - 1]),
-            .next_other_node = s < n - 1 && crosses_node(world, rank[s], rank[s + 1]),
-        };
+        struct pp_stage_shape shape = pp_plan_stage_shape(world, plan, s, first);
         pp_cost_stage(table, &shape, &plan->stage_costs[s]);
         first += plan->layer_counts[s];
     }
@@ -100,27 +107,41 @@ static enum pp_status measure_memory(const struct pp_plan_world *world,
     return PP_OK;
 }
 
-/* A step ends when its slowest rank has reduced its gradients and updated its weights. */
-static void cost_step(const struct pp_cost_table *table, struct pp_plan *plan) {
-    for (int32_t rank = 0; rank < plan->config.pp_size; rank++) {
-        struct pp_stage_cost sum = {0};
-        for (int32_t s = 0; s < plan->stage_count; s++) {
-            if (plan->stage_rank[s] == rank) {
-                sum.param_count += plan->stage_costs[s].param_count;
-                sum.expert_count += plan->stage_costs[s].expert_count;
-                sum.trainable_count += plan->stage_costs[s].trainable_count;
-                sum.expert_trainable_count += plan->stage_costs[s].expert_trainable_count;
-                sum.weight_bytes += plan->stage_costs[s].weight_bytes;
-                sum.grad_bytes += plan->stage_costs[s].grad_bytes;
-                sum.optimizer_bytes += plan->stage_costs[s].optimizer_bytes;
-            }
+/* The most that can be allocated so that slack and reserved memory still fit. */
+static int64_t allocatable_bytes(const struct pp_cost_table *table, int64_t limit_bytes) {
+    int64_t room = limit_bytes - pp_cost_reserved_bytes(table);
+    int64_t low = 0;
+    int64_t high = pp_max_i64(room, 0);
+    while (low < high) {
+        int64_t middle = high - (high - low) / 2;
+        if (pp_cost_with_slack(table, middle) <= room) {
+            low = middle;
+        } else {
+            high = middle - 1;
         }
-        struct pp_step_cost cost = {0};
-        pp_cost_step(table, &sum, &cost);
-        int64_t total = cost.grad_sync_ns + cost.param_gather_ns + cost.optimizer_ns;
-        const struct pp_step_cost *worst = &plan->step_cost;
-        if (total > worst->grad_sync_ns + worst->param_gather_ns + worst->optimizer_ns) {
-            plan->step_cost = cost;
+    }
+    return low;
+}
+
+/* @param table  NULL: without memory */
+static void explain_idle(const struct pp_plan_world *world, const struct pp_cost_table *table,
+                         struct pp_plan_bench *b, struct pp_plan *plan) {
+    struct pp_cause_inputs in = pp_replay_causes(&b->replay);
+    struct pp_memory_model model;
+    int32_t rank_count = b->replay.sched->rank_count;
+    if (table != NULL) {
+        int64_t limit = allocatable_bytes(table, world->req->hw->memory_bytes);
+        for (int32_t rank = 0; rank < rank_count; rank++) {
+            b->limits[rank] = limit;
+        }
+        model = pp_replay_memory(&b->replay);
+        in.memory = &model;
+        in.limit = b->limits;
+    }
+    pp_idle_of(&b->replay.trace, &in, b->idle);
+    for (int32_t rank = 0; rank < rank_count; rank++) {
+        for (int c = 0; c < PP_CAUSE_COUNT; c++) {
+            plan->idle_ns[c] += b->idle[rank].ns[c];
         }
     }
 }
@@ -130,17 +151,26 @@ enum pp_status pp_plan_bench_init(struct pp_plan_bench *bench, const struct pp_s
     struct pp_plan_bench b = {0};
     PP_TRY(pp_replay_init(&b.replay, sched, err));
     b.peaks = calloc((size_t)sched->rank_count, sizeof *b.peaks);
-    if (b.peaks == NULL) {
-        pp_replay_deinit(&b.replay);
-        return pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", sched->rank_count);
+    b.idle = calloc((size_t)sched->rank_count, sizeof *b.idle);
+    b.limits = calloc((size_t)sched->rank_count, sizeof *b.limits);
+    bool lacks = b.peaks == NULL || b.idle == NULL || b.limits == NULL;
+    enum pp_status status =
+        lacks ? pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", sched->rank_count)
+              : pp_plan_step_init(&b, err);
+    if (status != PP_OK) {
+        pp_plan_bench_deinit(&b);
+        return status;
     }
     *bench = b;
     return PP_OK;
 }
 
 void pp_plan_bench_deinit(struct pp_plan_bench *bench) {
+    pp_plan_step_deinit(bench);
     pp_replay_deinit(&bench->replay);
     free(bench->peaks);
+    free(bench->idle);
+    free(bench->limits);
     *bench = (struct pp_plan_bench){0};
 }
 
@@ -150,25 +180,20 @@ enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
     if (table != NULL) {
         PP_TRY(cost_stages(world, table, plan, err));
     }
-    PP_TRY(pp_replay_run(&bench->replay, plan, err));
+    if (table != NULL && plan->flush_count > 0) { /* its first flush is the one to look at */
+        PP_TRY(pp_plan_time_step(world, table, bench, plan, err));
+    } else {
+        PP_TRY(pp_replay_run(&bench->replay, plan, err));
+    }
     struct pp_metrics metrics;
     pp_metrics_of(&bench->replay.trace, &metrics, NULL);
     plan->flush_ns = metrics.makespan_ns;
     plan->bubble_ratio = metrics.bubble_ratio;
+    explain_idle(world, table, bench, plan);
     plan->evaluated = true;
     if (table == NULL) {
         return PP_OK;
     }
-    cost_step(table, plan);
-    int64_t flushes_ns;
-    if (!pp_mul_i64(plan->flush_ns, plan->flush_count, &flushes_ns) || flushes_ns > INT64_MAX / 4) {
-        return pp_fail(err, PP_E_RANGE, "a step of %lld flushes of %lld ns does not fit the clock",
-                       (long long)plan->flush_count, (long long)plan->flush_ns);
-    }
-    plan->step_ns = plan->flush_count == 0
-                        ? 0
-                        : flushes_ns + plan->step_cost.grad_sync_ns +
-                              plan->step_cost.param_gather_ns + plan->step_cost.optimizer_ns;
     plan->has_costs = true;
     return measure_memory(world, table, bench, plan, err);
 }

@@ -40,6 +40,63 @@ static enum pp_status add_csv_lints(const struct pp_plan_request *req, struct pp
     return PP_OK;
 }
 
+/* Each flush divides all that the step has gathered so far. */
+static enum pp_status add_scale_lint(struct pp_plan_set *set, struct pp_err *err) {
+    const struct pp_plan *current = set->current;
+    return pp_plan_lint(set, PP_LINT_ERROR, "W_SCALE_GRADS_FLUSHES",
+                        "distributed.pipeline.scale_grads_in_schedule", err,
+                        "a step has %lld flushes, and each divides all gradients gathered so far "
+                        "again: those of a flush count 1/%d of those of the next, which is wrong",
+                        (long long)current->flush_count, current->microbatch_count);
+}
+
+enum { LEAST_GRAD_SYNC_PERCENT = 1 };
+
+/* Says what the other choice of defer_fsdp_grad_sync would do, where it matters: time if gradients
+ * are reduced after every microbatch, memory if they are kept whole and do not fit. */
+static enum pp_status compare_grad_sync(struct pp_plan_set *set, bool defers,
+                                        const struct pp_plan *other, struct pp_err *err) {
+    const struct pp_plan *now = set->current;
+    const char *key = "distributed.defer_fsdp_grad_sync";
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    double percent = 100.0 * ((double)now->step_ns / (double)other->step_ns - 1);
+    double peak = (double)other->max_peak_bytes / gib;
+    if (!defers && percent >= LEAST_GRAD_SYNC_PERCENT) {
+        return pp_plan_lint(set, PP_LINT_INFO, "W_GRAD_SYNC_EACH_MICROBATCH", key, err,
+                            "reducing gradients after every microbatch makes a step %.1f %% "
+                            "longer; true needs a peak of %.1f instead of %.1f GiB, which %s",
+                            percent, peak, (double)now->max_peak_bytes / gib,
+                            other->fits ? "fits" : "does not fit");
+    }
+    if (defers && !now->fits && other->fits) {
+        return pp_plan_lint(set, PP_LINT_INFO, "W_GRAD_SYNC_DEFERRED", key, err,
+                            "gradients of all microbatches are kept whole and do not fit; with "
+                            "false they are reduced after every microbatch: a peak of %.1f GiB, "
+                            "which fits, and a step %.1f %% longer",
+                            peak, 100.0 * ((double)other->step_ns / (double)now->step_ns - 1));
+    }
+    return PP_OK;
+}
+
+/* Plays the recipe with the other choice. */
+static enum pp_status add_grad_sync_lint(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                         struct pp_err *err) {
+    struct pp_recipe recipe = *req->recipe; /* only read, and not for longer */
+    struct pp_plan_request turned = *req;
+    struct pp_plan_world world;
+    struct pp_plan plan = {0};
+    struct pp_err own = {0};
+    recipe.defer_fsdp_grad_sync = !recipe.defer_fsdp_grad_sync;
+    turned.recipe = &recipe;
+    PP_TRY(pp_plan_world_init(&turned, recipe.pp_size, &world, err));
+    enum pp_status status = pp_plan_build_recipe(&world, &plan, &own, err);
+    if (status == PP_OK && plan.step_ns > 0) {
+        status = compare_grad_sync(set, req->recipe->defer_fsdp_grad_sync, &plan, err);
+    }
+    pp_plan_deinit(&plan);
+    return status;
+}
+
 enum pp_status pp_plan_add_lints(const struct pp_plan_request *req, struct pp_plan_set *set,
                                  struct pp_err *err) {
     const struct pp_recipe *r = req->recipe;
@@ -50,12 +107,11 @@ enum pp_status pp_plan_add_lints(const struct pp_plan_request *req, struct pp_pl
                             "assumed; --set dataset.seq_len=N gives the real length",
                             PP_PLAN_ASSUMED_SEQ_LEN));
     }
-    if (r->pipeline.scale_grads_in_schedule && current->flush_count > 1) {
-        PP_TRY(pp_plan_lint(set, PP_LINT_ERROR, "W_SCALE_GRADS_FLUSHES",
-                            "distributed.pipeline.scale_grads_in_schedule", err,
-                            "a step has %lld flushes, and each divides all gradients gathered so "
-                            "far again: the gradients are wrong",
-                            (long long)current->flush_count));
+    if (r->pipeline.scale_grads_in_schedule && r->pp_size > 1 && current->flush_count > 1) {
+        PP_TRY(add_scale_lint(set, err));
+    }
+    if (r->pp_size > 1 && current->step_ns > 0 && (!r->defer_fsdp_grad_sync || !current->fits)) {
+        PP_TRY(add_grad_sync_lint(req, set, err));
     }
     if (req->model->tied && r->pp_size > 1) {
         PP_TRY(pp_plan_lint(set, PP_LINT_WARNING, "W_TIED", "model", err,

@@ -4,6 +4,7 @@
 
 #include "sim/plan.h"
 #include "sim/replay.h"
+#include "sim/step.h"
 
 /* One pipeline size of the search: everything that candidates with this pp_size share. */
 struct pp_plan_world {
@@ -39,6 +40,10 @@ struct pp_split_request pp_plan_split_request(const struct pp_plan_request *req,
 struct pp_plan_bench {
     struct pp_replay replay;
     struct pp_rank_memory *peaks; /* [rank_count] */
+    struct pp_idle *idle;         /* [rank_count] */
+    int64_t *limits;              /* [rank_count] bytes that may be allocated */
+    struct pp_step *step;
+    int64_t *step_columns; /* gathers and reductions [stage_count], optimizer [rank_count] */
 };
 
 enum pp_status pp_plan_bench_init(struct pp_plan_bench *bench, const struct pp_sched *sched,
@@ -53,8 +58,33 @@ enum pp_status pp_plan_evaluate(const struct pp_plan_world *world,
                                 const struct pp_cost_table *table, struct pp_plan_bench *bench,
                                 struct pp_plan *plan, struct pp_err *err);
 
+/** The bench's parts that pp_plan_time_step uses. Freed by its deinit. @return PP_OK, PP_E_NOMEM */
+enum pp_status pp_plan_step_init(struct pp_plan_bench *bench, struct pp_err *err);
+void pp_plan_step_deinit(struct pp_plan_bench *bench);
+
+/** Plays all flushes of a plan with costs, and what ends its step. The replay then holds its first
+ *  flush, as after pp_replay_run. @return PP_OK, PP_E_RANGE */
+enum pp_status pp_plan_time_step(const struct pp_plan_world *world,
+                                 const struct pp_cost_table *table, struct pp_plan_bench *bench,
+                                 struct pp_plan *plan, struct pp_err *err);
+
+/** What a stage of a plan with a split is to the cost model. */
+struct pp_stage_shape pp_plan_stage_shape(const struct pp_plan_world *world,
+                                          const struct pp_plan *plan, int32_t stage,
+                                          int32_t first_layer);
+
+/** Finds the parts of the peaks of the recipe as it is and of the best plan, once it is known.
+ *  @return PP_OK, PP_E_NOMEM, what making their schedule returns */
+enum pp_status pp_plan_add_parts(const struct pp_plan_request *req, struct pp_plan_set *set,
+                                 struct pp_err *err);
+
 /** Training configuration of a world and microbatch size, for the cost model. */
 struct pp_train pp_plan_train(const struct pp_plan_world *world, int32_t microbatch_size);
+
+/** Builds and evaluates the recipe as it is, as far as it can be followed. What stops it is kept in
+ *  `error_p`. @return PP_OK, or a failure that is not the recipe's own fault */
+enum pp_status pp_plan_build_recipe(const struct pp_plan_world *world, struct pp_plan *plan,
+                                    struct pp_err *error_p, struct pp_err *err);
 
 /** Sorts the plans and finds the picks: best, best at no more memory, the other rounding. */
 void pp_plan_rank(const struct pp_plan_request *req, struct pp_plan_set *set);

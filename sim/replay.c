@@ -82,7 +82,7 @@ static void fill_unit_columns(const struct pp_replay *r, const struct pp_plan *p
     }
 }
 
-static int64_t receive_buffer_bytes(const struct pp_plan *plan, int32_t s) {
+int64_t pp_replay_receive_bytes(const struct pp_plan *plan, int32_t s) {
     const int32_t *rank = plan->stage_rank;
     int64_t tensors =
         (s > 0 && rank[s - 1] != rank[s]) + (s < plan->stage_count - 1 && rank[s + 1] != rank[s]);
@@ -97,12 +97,11 @@ static void fill_base(const struct pp_replay *r, const struct pp_plan *plan) {
     for (int32_t s = 0; s < plan->stage_count; s++) {
         const struct pp_stage_cost *c = &plan->stage_costs[s];
         base[plan->stage_rank[s]] +=
-            c->weight_bytes + c->grad_bytes + c->optimizer_bytes + receive_buffer_bytes(plan, s);
+            c->weight_bytes + c->grad_bytes + c->optimizer_bytes + pp_replay_receive_bytes(plan, s);
     }
 }
 
-enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *plan,
-                             struct pp_err *err) {
+struct pp_costs pp_replay_costs(struct pp_replay *replay, const struct pp_plan *plan) {
     PP_ASSERT(plan->stage_count == replay->sched->stage_count);
     if (plan->stage_costs != NULL) {
         fill_columns(replay, plan);
@@ -110,7 +109,7 @@ enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *pla
     } else {
         fill_unit_columns(replay, plan);
     }
-    struct pp_costs costs = {
+    return (struct pp_costs){
         .f_ns = column(replay, COL_F),
         .i_ns = column(replay, COL_I),
         .w_ns = column(replay, COL_W),
@@ -118,6 +117,11 @@ enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *pla
         .recv_f_ns = column(replay, COL_RECV_F),
         .recv_b_ns = column(replay, COL_RECV_B),
     };
+}
+
+enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *plan,
+                             struct pp_err *err) {
+    struct pp_costs costs = pp_replay_costs(replay, plan);
     return pp_eval_run(replay->eval, &costs, &replay->trace, err);
 }
 
@@ -130,6 +134,12 @@ struct pp_memory_model pp_replay_memory(const struct pp_replay *replay) {
         .b_transient = column(replay, COL_B_TRANSIENT),
         .base = base_column(replay),
     };
+}
+
+struct pp_cause_inputs pp_replay_causes(const struct pp_replay *replay) {
+    return (struct pp_cause_inputs){.binding = pp_eval_binding,
+                                    .context = replay->eval,
+                                    .recv_f_ns = column(replay, COL_RECV_F)};
 }
 
 enum pp_status pp_replay_schedule(const struct pp_plan *plan, const struct pp_sched *csv,

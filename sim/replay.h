@@ -13,6 +13,7 @@
 #ifndef PP_SIM_REPLAY_H
 #define PP_SIM_REPLAY_H
 
+#include "sim/causes.h"
 #include "sim/eval.h"
 #include "sim/memory.h"
 #include "sim/plan.h"
@@ -36,9 +37,18 @@ void pp_replay_deinit(struct pp_replay *replay);
 enum pp_status pp_replay_run(struct pp_replay *replay, const struct pp_plan *plan,
                              struct pp_err *err);
 
-/** Memory of the plan that was run last: bytes allocated, before allocator slack and reserved
- *  memory. Points into the replay. Only for plans with stage_costs. */
+/** Fills in the plan's costs without playing them. They point into the replay. */
+struct pp_costs pp_replay_costs(struct pp_replay *replay, const struct pp_plan *plan);
+
+/** Memory of the plan that was run, or whose costs were filled in, last: bytes allocated, before
+ * allocator slack and reserved memory. Points into the replay. Only for plans with stage_costs. */
 struct pp_memory_model pp_replay_memory(const struct pp_replay *replay);
+
+/** For the causes of idle time in the trace; `memory` and `limit` are left to the caller. */
+struct pp_cause_inputs pp_replay_causes(const struct pp_replay *replay);
+
+/** Receive buffers of a stage of a plan with stage_costs, part of its rank's base. */
+int64_t pp_replay_receive_bytes(const struct pp_plan *plan, int32_t stage);
 
 /** The schedule a plan runs: generated, or NULL in *own_p where it is the given CSV.
  *  @param sched_p  what to run; *own_p is to be destroyed by the caller */

@@ -1,4 +1,6 @@
-#include "sim/schedule.h"
+#include "sim/schedule_add.h"
+
+#include "sim/schedule_room.h"
 
 #include <stdlib.h>
 
@@ -124,6 +126,15 @@ static int32_t most_actions(const struct pp_sched *s) {
     return s->lowered ? PP_SCHED_MAX_LOWERED_ACTIONS : PP_SCHED_MAX_ACTIONS;
 }
 
+/* Whether actions of the type may have this microbatch, or -1 for none. */
+static bool may_have(const struct pp_sched *s, enum pp_action_type type, int32_t microbatch) {
+    if (microbatch == -1) {
+        return !pp_action_has_microbatch(type);
+    }
+    return (uint32_t)microbatch < (uint32_t)s->microbatch_count &&
+           (pp_action_has_microbatch(type) || type == PP_REDUCE_GRAD);
+}
+
 /* Why an action was refused; called only when it was. */
 static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_action_type type,
                              int32_t stage, int32_t microbatch, struct pp_err *err) {
@@ -139,11 +150,11 @@ static enum pp_status refuse(const struct pp_sched *s, int32_t rank, enum pp_act
         return pp_fail(err, PP_E_RANGE, "stage %d is out of range, need 0 to %d", stage,
                        s->stage_count - 1);
     }
-    if (!pp_action_has_microbatch(type) && microbatch != -1) {
+    if ((type == PP_UNSHARD || type == PP_RESHARD) && microbatch != -1) {
         return pp_fail(err, PP_E_RANGE, "%s has no microbatch, need -1, got %d",
                        pp_action_type_text(type), microbatch);
     }
-    if (pp_action_has_microbatch(type) && (microbatch < 0 || microbatch >= s->microbatch_count)) {
+    if (!may_have(s, type, microbatch)) {
         return pp_fail(err, PP_E_RANGE, "microbatch %d is out of range, need 0 to %d", microbatch,
                        s->microbatch_count - 1);
     }
@@ -160,9 +171,7 @@ static bool is_acceptable(const struct pp_sched *s, int32_t rank, enum pp_action
                           int32_t stage, int32_t microbatch) {
     return (uint32_t)rank < (uint32_t)s->rank_count &&
            (type <= PP_B || type >= PP_OFFLOAD || s->lowered) &&
-           (uint32_t)stage < (uint32_t)s->stage_count &&
-           (pp_action_has_microbatch(type) ? (uint32_t)microbatch < (uint32_t)s->microbatch_count
-                                           : microbatch == -1) &&
+           (uint32_t)stage < (uint32_t)s->stage_count && may_have(s, type, microbatch) &&
            s->stage_rank[stage] == rank && s->cell_count[rank] < most_actions(s);
 }
 
@@ -187,6 +196,19 @@ static enum pp_status reserve(struct pp_sched *s, int32_t extra, struct pp_err *
     return PP_OK;
 }
 
+enum pp_status pp_sched_expect(struct pp_sched *s, int32_t action_count, struct pp_err *err) {
+    if (s->actions != NULL) {
+        return PP_OK; /* it grows as it goes */
+    }
+    struct pp_action *actions = pp_room_alloc((size_t)action_count * sizeof *actions);
+    if (actions == NULL) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for %d actions", action_count);
+    }
+    s->actions = actions;
+    s->action_capacity = action_count;
+    return PP_OK;
+}
+
 static void append(struct pp_sched *s, enum pp_action_type type, int32_t stage, int32_t microbatch,
                    int32_t cell, uint8_t pair) {
     s->actions[s->action_count++] = (struct pp_action){.stage = stage,
@@ -199,6 +221,9 @@ static void append(struct pp_sched *s, enum pp_action_type type, int32_t stage, 
 enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
                             int32_t stage, int32_t microbatch, struct pp_err *err) {
     PP_ASSERT(!s->sealed);
+    if (pp_sched_try_add(s, rank, type, stage, microbatch)) {
+        return PP_OK;
+    }
     if (!is_acceptable(s, rank, type, stage, microbatch)) {
         return refuse(s, rank, type, stage, microbatch, err);
     }

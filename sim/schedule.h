@@ -126,7 +126,7 @@ void pp_sched_set_lowered(struct pp_sched *s);
 
 /** Appends an action in a new cell of `rank`'s row: a compute action, or any if lowered; or,
  * without a cell unless lowered, OFFLOAD or RELOAD.
- *  @param microbatch  -1 for UNSHARD, RESHARD and REDUCE_GRAD
+ *  @param microbatch  -1 for UNSHARD and RESHARD, and for a REDUCE_GRAD of all microbatches
  *  @return PP_OK, PP_E_RANGE, PP_E_PLACEMENT (the stage is on another rank), PP_E_NOMEM */
 enum pp_status pp_sched_add(struct pp_sched *s, int32_t rank, enum pp_action_type type,
                             int32_t stage, int32_t microbatch, struct pp_err *err);
@@ -147,8 +147,8 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
  * `count` flushes of a sealed schedule, one after the other: every rank's list `count` times, with
  * microbatches numbered on (flush k has k * microbatch_count ...).
  * @param repeated_p  a new schedule, sealed
- * @return PP_OK, PP_E_ARG (`s` is lowered), PP_E_RANGE (count < 1, or too many microbatches or
- *         actions), PP_E_NOMEM
+ * @return PP_OK, PP_E_ARG (`s` is lowered), PP_E_RANGE (count < 1, or too many microbatches,
+ *         actions or cells of a row), PP_E_NOMEM
  */
 enum pp_status pp_sched_repeat(const struct pp_sched *s, int32_t count,
                                struct pp_sched **repeated_p, struct pp_err *err);
@@ -161,9 +161,10 @@ enum pp_status pp_sched_repeat(const struct pp_sched *s, int32_t count,
  * SEND and one RECV a microbatch and direction and no others, a SEND after its compute action, a
  * RECV before the one that needs it; UNSHARD and RESHARD of a stage alternate, and if there are
  * any, its compute actions stand between the two; REDUCE_GRAD, if there is any, once a stage and
- * after its last B or W, or, with microbatch numbers, each after the B or W of its number and the
- * last after all of them. The order of a channel's messages is not looked at (sim/schedule_warn.h),
- * nor whether ranks wait for one another.
+ * after its last B or W, or, with microbatch numbers, each after the B or W of its number, which
+ * came after the stage's REDUCE_GRAD before, and the last after all of them. The order of a
+ * channel's messages is not looked at (sim/schedule_warn.h), nor whether ranks wait for one
+ * another.
  * @return PP_OK, PP_E_CSV (with rank, cell, action and what is missing, double or out of order; the
  *         place is row and cell of the CSV, 1-based), PP_E_NOMEM
  * Cost: O(actions + stages * microbatches).
@@ -175,7 +176,9 @@ static inline int32_t pp_sched_stages_of(const struct pp_sched *s, int32_t rank)
     return s->rank_stages[rank];
 }
 
-/** Whether the type is about one microbatch: all but UNSHARD, RESHARD and REDUCE_GRAD. */
+/** Whether the type is about one microbatch: all but UNSHARD, RESHARD and REDUCE_GRAD. This last
+ * may have the number of the last microbatch whose gradients it takes in (0REDUCE_GRAD3); without
+ * one it takes in all. */
 static inline bool pp_action_has_microbatch(enum pp_action_type type) {
     return type < PP_UNSHARD || type > PP_REDUCE_GRAD;
 }

@@ -13,9 +13,10 @@ struct transfers {
 
 /* What a stage has done so far. */
 struct stage_state {
-    int32_t weight_count; /* microbatches whose gradients are whole */
-    bool is_gathered;     /* between UNSHARD and RESHARD */
-    bool is_reduced;
+    int32_t weight_count;  /* microbatches whose gradients are whole */
+    int32_t reduced_count; /* of these, before its last REDUCE_GRAD; -1 before the first */
+    int32_t reduced_at;    /* that REDUCE_GRAD */
+    bool is_gathered;      /* between UNSHARD and RESHARD */
 };
 
 struct check {
@@ -82,6 +83,39 @@ static enum pp_status check_transfer(struct check *c, int32_t at, struct pp_err 
     return PP_OK;
 }
 
+/* REDUCE_GRAD: one of all microbatches, or numbered ones, each of which takes in what became whole
+ * since the one before. */
+static enum pp_status check_reduction(const struct check *c, int32_t at, struct stage_state *state,
+                                      struct pp_err *err) {
+    const struct pp_sched *s = c->s;
+    const struct pp_action *a = &s->actions[at];
+    if (state->reduced_count >= 0 &&
+        (a->microbatch < 0 || s->actions[state->reduced_at].microbatch < 0)) {
+        return pp_sched_misplaced(s, at,
+                                  a->microbatch == s->actions[state->reduced_at].microbatch
+                                      ? "appears a second time"
+                                      : "needs a microbatch number on all of its stage's "
+                                        "REDUCE_GRADs, or one for all microbatches",
+                                  err);
+    }
+    if (a->microbatch < 0 && state->weight_count != s->microbatch_count) {
+        return pp_sched_misplaced(s, at, "comes before its stage's last B or W", err);
+    }
+    if (a->microbatch >= 0) {
+        int32_t weight = c->slots[slot_index(s, a->stage, a->microbatch)].weight - 1;
+        if (weight > at) {
+            return pp_sched_misplaced(s, at, "comes before the B or W of its microbatch", err);
+        }
+        if (state->reduced_count >= 0 && weight < state->reduced_at) {
+            return pp_sched_misplaced(
+                s, at, "takes in a microbatch that its stage's REDUCE_GRAD before has", err);
+        }
+    }
+    state->reduced_count = state->weight_count;
+    state->reduced_at = at;
+    return PP_OK;
+}
+
 static enum pp_status check_stage_action(struct check *c, int32_t at, struct pp_err *err) {
     const struct pp_sched *s = c->s;
     enum pp_action_type type = s->actions[at].type;
@@ -103,13 +137,7 @@ static enum pp_status check_stage_action(struct check *c, int32_t at, struct pp_
         }
         state->is_gathered = type == PP_UNSHARD;
     } else if (type == PP_REDUCE_GRAD) {
-        if (state->is_reduced) {
-            return pp_sched_misplaced(s, at, "appears a second time", err);
-        }
-        if (state->weight_count != s->microbatch_count) {
-            return pp_sched_misplaced(s, at, "comes before its stage's last B or W", err);
-        }
-        state->is_reduced = true;
+        return check_reduction(c, at, state, err);
     }
     return PP_OK;
 }
@@ -127,6 +155,18 @@ static enum pp_status missing(const struct check *c, enum pp_action_type type, i
     return pp_findings_take(c->findings, status, err, text);
 }
 
+/* Microbatch of the stage's last B or W. */
+static int32_t last_weight(const struct check *c, int32_t stage) {
+    int32_t last = 0;
+    for (int32_t m = 1; m < c->s->microbatch_count; m++) {
+        if (c->slots[slot_index(c->s, stage, m)].weight >
+            c->slots[slot_index(c->s, stage, last)].weight) {
+            last = m;
+        }
+    }
+    return last;
+}
+
 static enum pp_status check_missing(const struct check *c, struct pp_err *err) {
     const struct pp_sched *s = c->s;
     for (int32_t stage = 0; stage < s->stage_count; stage++) {
@@ -135,9 +175,12 @@ static enum pp_status check_missing(const struct check *c, struct pp_err *err) {
             PP_TRY(
                 missing(c, PP_RESHARD, stage, -1, "the stage is still gathered at the end", err));
         }
-        if (c->reduces && !state->is_reduced) {
+        if (c->reduces && state->reduced_count < 0) {
             PP_TRY(
                 missing(c, PP_REDUCE_GRAD, stage, -1, "other stages reduce their gradients", err));
+        } else if (c->reduces && state->reduced_count < s->microbatch_count) {
+            PP_TRY(missing(c, PP_REDUCE_GRAD, stage, last_weight(c, stage),
+                           "a B or W of the stage comes after its last REDUCE_GRAD", err));
         }
         for (enum pp_action_type type = PP_SEND_F; type <= PP_RECV_B; type++) {
             if (!crosses_ranks(s, stage, peer_stage(s, type, stage))) {
@@ -212,6 +255,9 @@ enum pp_status pp_sched_seal_lowered(struct pp_sched *s, const struct pp_sched_s
     c.transfers = calloc(slot_count, sizeof *c.transfers);
     c.stages = calloc((size_t)s->stage_count, sizeof *c.stages);
     enum pp_status status = PP_OK;
+    for (int32_t stage = 0; c.stages != NULL && stage < s->stage_count; stage++) {
+        c.stages[stage].reduced_count = -1;
+    }
     if (c.transfers == NULL || c.stages == NULL) {
         status = pp_fail(err, PP_E_NOMEM, "out of memory for %d actions", s->action_count);
     } else {

@@ -153,13 +153,13 @@ static enum pp_status read_action(const struct reader *r, const char *text, size
     if (microbatch < 0 && pp_action_has_microbatch(type)) {
         return fail_at(r, text, size, "has no microbatch number");
     }
-    if (microbatch >= 0 && !pp_action_has_microbatch(type)) {
+    if (microbatch >= 0 && (type == PP_UNSHARD || type == PP_RESHARD)) {
         return fail_at(r, text, size, "has a microbatch number, but is about the whole stage");
     }
     if (at != end) {
         fail_at(r, text, size,
-                pp_action_has_microbatch(type) ? "has something after the microbatch number"
-                                               : "has something after the action's name");
+                microbatch >= 0 ? "has something after the microbatch number"
+                                : "has something after the action's name");
         pp_hint(r->err, "%s", action_form);
         return PP_E_CSV;
     }

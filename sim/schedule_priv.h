@@ -14,6 +14,11 @@ struct pp_sched_slot {
     int32_t weight;   /* W, or the same B */
 };
 
+/** Seals a compute order of whole microbatches, grouped by rank, without OFFLOAD, in which nothing
+ * is wrong. @return false if it is anything else, or out of memory: then nothing is said, and the
+ * rest of sealing begins anew. Cost: one pass over the actions. */
+bool pp_sched_seal_plain(struct pp_sched *s);
+
 /** Reports an action that cannot stand where it is: "why" completes "row 2, column 5: 1B0 ...".
  *  @return PP_E_CSV */
 enum pp_status pp_sched_misplaced(const struct pp_sched *s, int32_t at, const char *why,

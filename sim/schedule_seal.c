@@ -214,10 +214,24 @@ static enum pp_status check_and_link(struct pp_sched *s, struct pp_findings *f,
     return status;
 }
 
+/* Room for actions that did not come. */
+static void give_back(struct pp_sched *s) {
+    if (s->action_capacity > s->action_count && s->action_count > 0) {
+        struct pp_action *actions = realloc(s->actions, (size_t)s->action_count * sizeof *actions);
+        if (actions != NULL) {
+            s->actions = actions;
+            s->action_capacity = s->action_count;
+        }
+    }
+}
+
 enum pp_status pp_sched_seal_all(struct pp_sched *s, struct pp_findings *f, struct pp_err *err) {
     PP_ASSERT(!s->sealed && (f == NULL || err != NULL));
-    PP_TRY(group_by_rank(s, err));
-    PP_TRY(check_and_link(s, f, err));
+    if (!pp_sched_seal_plain(s)) {
+        PP_TRY(group_by_rank(s, err));
+        PP_TRY(check_and_link(s, f, err));
+    }
+    give_back(s);
     s->sealed = true;
     return PP_OK;
 }

@@ -1,5 +1,7 @@
 #include "sim/trace.h"
 
+#include "sim/schedule_room.h"
+
 #include <stdlib.h>
 
 enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s, struct pp_err *err) {
@@ -7,7 +9,7 @@ enum pp_status pp_trace_init(struct pp_trace *trace, const struct pp_sched *s, s
     /* Half a page over whole pages: the start and the end of an action, and of its neighbours, then
      * never fall on the same cache set. Worth a third of a re-evaluation with 64 ranks. */
     size_t n = ((size_t)s->action_count + 512) / 512 * 512 + 256;
-    int64_t *times = calloc(2 * n, sizeof *times);
+    int64_t *times = pp_room_alloc_zero(2 * n * sizeof *times);
     if (times == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for a trace of %d actions", s->action_count);
     }

@@ -44,11 +44,14 @@ enum pp_status pp_cli_answer(struct pp_cli *cli, json_t *document, struct pp_err
 /* ---- options ---- */
 
 enum pp_option_kind {
+    PP_OPT_HEADING,  /* no flag: `help` heads those that follow in --help */
     PP_OPT_FLAG,     /* bool *: set to true */
     PP_OPT_TEXT,     /* const char ** */
     PP_OPT_INT,      /* int64_t *, within [low, high] */
     PP_OPT_DURATION, /* int64_t * ns; "12us", bare = us */
     PP_OPT_RATIO,    /* int64_t[2]: numerator, denominator */
+    PP_OPT_BYTES,    /* int64_t *: "64MiB", bare = bytes; at most high */
+    PP_OPT_RATE,     /* int64_t * bytes a second: "400Gb/s", "50GB/s" */
     PP_OPT_LIST,     /* struct pp_option_list *: may be repeated */
 };
 
@@ -59,7 +62,7 @@ struct pp_option_list {
 };
 
 struct pp_option {
-    const char *name; /* with its dashes: "--layers" */
+    const char *name; /* with its dashes: "--layers"; "" of a heading */
     enum pp_option_kind kind;
     void *value;
     bool *given_p; /* set to true if present; may be NULL */

@@ -1,6 +1,7 @@
 /* `pipeplan check`: does a schedule file run, under declared communication, and if not, why. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "reports/cli/check_file.h"
+#include "reports/cli/comms_words.h"
 #include "reports/cli/cli.h"
 #include "reports/cli/sched_options.h"
 #include "reports/cli/sched_warnings.h"
@@ -42,67 +43,15 @@ static void check_deinit(struct check *c) {
 
 /* ---- what is asked ---- */
 
-/* The number of a word among `count`. */
-static enum pp_status choose(const char *flag, const char *word, const char *const *words,
-                             int32_t count, int32_t *chosen_p, struct pp_err *err) {
-    struct pp_text all = {0};
-    for (int32_t i = 0; i < count; i++) {
-        if (strcmp(word, words[i]) == 0) {
-            *chosen_p = i;
-            pp_text_free(&all);
-            return PP_OK;
-        }
-        pp_text_printf(&all, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", words[i]);
-    }
-    pp_fail(err, PP_E_USAGE, "%s: '%.40s' is none of its values; expected %s", flag, word,
-            all.bytes == NULL ? "another" : all.bytes);
-    pp_text_free(&all);
-    return PP_E_USAGE;
-}
-
-static enum pp_status read_comms(const char *word, int32_t *buffer_count_p, struct pp_err *err) {
-    static const char buffered[] = "buffered:";
-    if (strncmp(word, buffered, strlen(buffered)) == 0) {
-        int64_t count;
-        struct pp_err own = {0};
-        enum pp_status status =
-            pp_parse_int(word + strlen(buffered), 0, PP_SCHED_MAX_LOWERED_ACTIONS, &count, &own);
-        if (status != PP_OK) {
-            return pp_fail(err, status, "--comms buffered:K: %s", own.message);
-        }
-        *buffer_count_p = (int32_t)count;
-        return PP_OK;
-    }
-    if (strcmp(word, "rendezvous") == 0) {
-        return PP_OK;
-    }
-    return pp_fail(err, PP_E_USAGE,
-                   "--comms: '%.40s' is none of its values; expected rendezvous or buffered:K",
-                   word);
-}
-
 static enum pp_status read_words(const struct flags *flags, struct pp_check_asked *asked,
                                  struct pp_err *err) {
     static const char *const formats[] = {"csv", "csv-comms"};
-    const char *channels[PP_CHANNELS_COUNT];
-    const char *lowerings[PP_LOWER_MODE_COUNT];
-    for (enum pp_channels i = 0; i < PP_CHANNELS_COUNT; i++) {
-        channels[i] = pp_channels_text(i);
-    }
-    for (enum pp_lower_mode i = 0; i < PP_LOWER_MODE_COUNT; i++) {
-        lowerings[i] = pp_lower_mode_text(i);
-    }
     int32_t format;
-    int32_t channel;
-    int32_t lowering;
-    PP_TRY(choose("--format", flags->format, formats, 2, &format, err));
-    PP_TRY(choose("--channels", flags->channels, channels, PP_CHANNELS_COUNT, &channel, err));
-    PP_TRY(choose("--lowering", flags->lowering, lowerings, PP_LOWER_MODE_COUNT, &lowering, err));
-    PP_TRY(read_comms(flags->comms, &asked->comms.buffer_count, err));
+    PP_TRY(pp_choose_word("--format", flags->format, formats, 2, &format, err));
     asked->expect.is_lowered = format == 1;
-    asked->comms.channels = (enum pp_channels)channel;
-    asked->lowering = (enum pp_lower_mode)lowering;
-    return PP_OK;
+    PP_TRY(pp_channels_word(flags->channels, &asked->comms.channels, err));
+    PP_TRY(pp_lowering_word(flags->lowering, &asked->lowering, err));
+    return pp_comms_word(flags->comms, &asked->comms.buffer_count, err);
 }
 
 /* A schedule's name says how stages and microbatches are to be read. */
@@ -125,8 +74,8 @@ static enum pp_status read_placement(struct check *c, struct pp_err *err) {
         return PP_OK;
     }
     int32_t placement;
-    PP_TRY(choose("--placement", c->flags->placement, (const char *const[]){"loop", "v"}, 2,
-                  &placement, err));
+    PP_TRY(pp_choose_word("--placement", c->flags->placement, (const char *const[]){"loop", "v"}, 2,
+                          &placement, err));
     c->stage_rank = malloc((size_t)expect->stage_count * sizeof *c->stage_rank);
     if (c->stage_rank == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d stages", expect->stage_count);

@@ -5,6 +5,7 @@
 
 void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows) {
     const struct pp_option table[PP_COST_OPTION_COUNT] = {
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "COSTS (a bare duration is in us):"},
         {"--t-f", PP_OPT_DURATION, &o->f_ns, &o->has_f, 0, 0, "D",
          "forward of a rank's whole share; default 1us"},
         {"--t-i", PP_OPT_DURATION, &o->i_ns, &o->has_i, 0, 0, "D",
@@ -13,8 +14,8 @@ void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows) {
          "its backward for the weights; default 1us"},
         {"--t-fb", PP_OPT_DURATION, &o->pair_ns, &o->has_pair, 0, 0, "D",
          "an overlapped pair; default: one part after the other"},
-        {"--t-p2p", PP_OPT_DURATION, &o->p2p_ns, NULL, 0, 0, "D",
-         "transfer between two ranks; default 0"},
+        {"--t-p2p", PP_OPT_DURATION, &o->p2p_ns, &o->has_p2p, 0, 0, "D",
+         "transfer between two ranks, on lanes its latency; default 0"},
         {"--t-offload", PP_OPT_DURATION, &o->offload_ns, NULL, 0, 0, "D",
          "a rank's whole activations to host memory, one way; default 0"},
         {"--per-stage", PP_OPT_FLAG, &o->per_stage, NULL, 0, 0, "",

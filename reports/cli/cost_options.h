@@ -10,7 +10,7 @@
 
 struct pp_cost_options {
     int64_t f_ns, i_ns, w_ns, pair_ns, p2p_ns, offload_ns;
-    bool has_f, has_i, has_w, has_pair;
+    bool has_f, has_i, has_w, has_pair, has_p2p;
     bool per_stage;   /* durations are a stage's, not a rank's whole share */
     const char *file; /* stage,f,i,w; NULL = none */
     int64_t mem_w[2]; /* what W frees of a stage's activations: numerator, denominator */
@@ -24,7 +24,7 @@ struct pp_cost_options {
         .f_ns = 1000, .i_ns = 1000, .w_ns = 1000, .mem_w = {1, 1}, .limit = { 0, 1 }               \
     }
 
-enum { PP_COST_OPTION_COUNT = 10 };
+enum { PP_COST_OPTION_COUNT = 11 };
 
 /* Writes the rows of an option table. @param rows  [PP_COST_OPTION_COUNT] */
 void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows);

@@ -17,9 +17,17 @@ struct candidate {
     int32_t stage, microbatch;
 };
 
-static inline struct draw draw_shape(uint64_t *seed) {
-    struct draw d = {.ranks = 1 + random_below(seed, 5), .microbatches = 1 + random_below(seed, 5)};
-    d.stages = d.ranks + random_below(seed, 6);
+/* How large schedules may be: that many ranks, up to so many more stages, microbatches. */
+struct draw_limits {
+    int32_t ranks, more_stages, microbatches;
+};
+
+static const struct draw_limits draw_usual = {.ranks = 5, .more_stages = 5, .microbatches = 5};
+
+static inline struct draw draw_shape(uint64_t *seed, const struct draw_limits *most) {
+    struct draw d = {.ranks = 1 + random_below(seed, most->ranks),
+                     .microbatches = 1 + random_below(seed, most->microbatches)};
+    d.stages = d.ranks + random_below(seed, most->more_stages + 1);
     for (int32_t s = 0; s < d.stages; s++) {
         d.stage_rank[s] = s < d.ranks ? s : random_below(seed, d.ranks);
     }
@@ -83,8 +91,9 @@ static inline int32_t find_partner(const struct draw *d, const struct candidate 
 }
 
 /* Draws a whole valid schedule, not sealed. */
-static inline struct pp_sched *draw_schedule(uint64_t *seed) {
-    struct draw d = draw_shape(seed);
+static inline struct pp_sched *draw_schedule_within(uint64_t *seed,
+                                                    const struct draw_limits *most) {
+    struct draw d = draw_shape(seed, most);
     struct pp_sched *s = NULL;
     cr_assert_eq(pp_sched_create(d.ranks, d.stages, d.microbatches, d.stage_rank, &s, NULL), PP_OK);
     static struct candidate list[64 * 64];
@@ -108,6 +117,10 @@ static inline struct pp_sched *draw_schedule(uint64_t *seed) {
         mark_done(&d, &c);
     }
     return s;
+}
+
+static inline struct pp_sched *draw_schedule(uint64_t *seed) {
+    return draw_schedule_within(seed, &draw_usual);
 }
 
 /* Where a stage's microbatch leaves for the host and comes back: before the n-th cell of its rank.
@@ -148,9 +161,10 @@ static inline void add_trips(struct pp_sched *s, int32_t rank, const struct trip
 }
 
 /* A random schedule with random trips to the host, sealed. */
-static inline struct pp_sched *draw_offloading_schedule(uint64_t *seed) {
+static inline struct pp_sched *draw_offloading_within(uint64_t *seed,
+                                                      const struct draw_limits *most) {
     static struct trip trips[64 * 64];
-    struct pp_sched *plain = draw_schedule(seed);
+    struct pp_sched *plain = draw_schedule_within(seed, most);
     struct pp_sched *s = NULL;
     struct pp_err err = {0};
     cr_assert_eq(pp_sched_seal(plain, NULL), PP_OK);
@@ -178,6 +192,10 @@ static inline struct pp_sched *draw_offloading_schedule(uint64_t *seed) {
     pp_sched_destroy(plain);
     cr_assert_eq(pp_sched_seal(s, &err), PP_OK, "%s", err.message);
     return s;
+}
+
+static inline struct pp_sched *draw_offloading_schedule(uint64_t *seed) {
+    return draw_offloading_within(seed, &draw_usual);
 }
 
 #endif

@@ -10,8 +10,8 @@ struct cost_set {
     struct pp_costs costs;
 };
 
-static void draw_costs(struct cost_set *c, uint64_t *seed, bool pairs) {
-    for (int32_t s = 0; s < 64; s++) {
+static void draw_costs(struct cost_set *c, uint64_t *seed, int32_t stages, bool pairs) {
+    for (int32_t s = 0; s < stages; s++) {
         c->f[s] = random_below(seed, 1000);
         c->i[s] = random_below(seed, 1000);
         c->w[s] = random_below(seed, 1000);
@@ -61,64 +61,86 @@ static int32_t slow_producer(const struct pp_sched *s, int32_t at) {
     return -1;
 }
 
-/* When what the backward `at` needs has come back from the host; 0 if it never left. */
-static int64_t slow_reload(const struct pp_sched *s, int32_t at, const int64_t *end) {
+/* The RELOAD that the backward `at` waits for; -1 if what it needs never left. */
+static int32_t slow_reload(const struct pp_sched *s, int32_t at) {
     const struct pp_action *a = &s->actions[at];
     for (int32_t i = 0; i < s->action_count && (a->type == PP_I || a->type == PP_B); i++) {
         const struct pp_action *r = &s->actions[i];
         if (r->type == PP_RELOAD && r->stage == a->stage && r->microbatch == a->microbatch) {
-            return end[i];
+            return i;
         }
     }
-    return 0;
+    return -1;
 }
 
-static int64_t slow_duration(const struct pp_costs *c, const struct pp_action *a) {
-    return a->type == PP_F   ? c->f_ns[a->stage]
-           : a->type == PP_I ? c->i_ns[a->stage]
-           : a->type == PP_W ? c->w_ns[a->stage]
-                             : c->b_ns[a->stage];
+/* What an action waits for, looked up once a schedule. */
+struct slow_needs {
+    int32_t producer[MANY], reload[MANY];
+};
+
+static void slow_look_up(const struct pp_sched *s, struct slow_needs *needs) {
+    for (int32_t at = 0; at < s->action_count; at++) {
+        needs->producer[at] = slow_producer(s, at);
+        needs->reload[at] = s->reload == NULL ? -1 : slow_reload(s, at);
+    }
 }
 
-static int64_t slow_arrival(const struct pp_sched *s, const struct pp_costs *c, int32_t at,
-                            const int64_t *end) {
-    int32_t producer = slow_producer(s, at);
-    int64_t reloaded = slow_reload(s, at, end);
+static int64_t slow_duration(const struct pp_sched *s, const struct pp_eval_inputs *in,
+                             int32_t at) {
+    const struct pp_action *a = &s->actions[at];
+    const struct pp_costs *c = in->costs;
+    bool as_one = a->pair == 1 && c->pair_ns != NULL;
+    if (in->duration_ns != NULL) {
+        return in->duration_ns[at];
+    }
+    return as_one                  ? c->pair_ns[a->stage]
+           : a->type >= PP_OFFLOAD ? c->offload_ns[a->stage]
+           : a->type == PP_F       ? c->f_ns[a->stage]
+           : a->type == PP_I       ? c->i_ns[a->stage]
+           : a->type == PP_W       ? c->w_ns[a->stage]
+                                   : c->b_ns[a->stage];
+}
+
+static int64_t slow_arrival(const struct pp_sched *s, const struct slow_needs *needs,
+                            const struct pp_eval_inputs *in, int32_t at, const int64_t *end) {
+    int32_t producer = needs->producer[at];
+    int64_t reloaded = needs->reload[at] < 0 ? 0 : end[needs->reload[at]];
     if (producer < 0) {
         return reloaded;
     }
     const struct pp_action *a = &s->actions[at];
     bool same = s->stage_rank[a->stage] == s->stage_rank[s->actions[producer].stage];
-    int64_t transfer = a->type == PP_F ? c->recv_f_ns[a->stage] : c->recv_b_ns[a->stage];
+    int64_t transfer = in->transfer_ns != NULL ? in->transfer_ns[at]
+                       : a->type == PP_F       ? in->costs->recv_f_ns[a->stage]
+                                               : in->costs->recv_b_ns[a->stage];
     int64_t arrival = end[producer] + (same ? 0 : transfer);
     return arrival > reloaded ? arrival : reloaded;
 }
 
 /* Repeats "start when everything before me has ended" until nothing moves. */
-static void slow_times(const struct pp_sched *s, const struct pp_costs *c, int64_t *start,
-                       int64_t *end) {
+static void slow_times(const struct pp_sched *s, const struct slow_needs *needs,
+                       const struct pp_eval_inputs *in, int64_t *start, int64_t *end) {
     memset(end, 0, (size_t)s->action_count * sizeof *end);
     for (bool moved = true; moved;) {
         moved = false;
         for (int32_t rank = 0; rank < s->rank_count; rank++) {
-            int64_t free_at = 0;
-            int64_t host_free_at = 0;
+            int64_t free_at = in->begin_ns == NULL ? 0 : in->begin_ns[rank];
+            int64_t host_free_at = free_at;
             for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
                 if (s->actions[at].type >= PP_OFFLOAD) {
                     start[at] = host_free_at > free_at ? host_free_at : free_at;
-                    host_free_at = start[at] + c->offload_ns[s->actions[at].stage];
+                    host_free_at = start[at] + slow_duration(s, in, at);
                     moved = moved || end[at] != host_free_at;
                     end[at] = host_free_at;
                     continue;
                 }
-                int64_t begin = slow_arrival(s, c, at, end);
-                bool as_one = c->pair_ns != NULL && s->actions[at].pair == 1;
-                if (as_one && slow_arrival(s, c, at + 1, end) > begin) {
-                    begin = slow_arrival(s, c, at + 1, end);
+                int64_t begin = slow_arrival(s, needs, in, at, end);
+                bool as_one = in->costs->pair_ns != NULL && s->actions[at].pair == 1;
+                if (as_one && slow_arrival(s, needs, in, at + 1, end) > begin) {
+                    begin = slow_arrival(s, needs, in, at + 1, end);
                 }
                 begin = begin > free_at ? begin : free_at;
-                int64_t ends = begin + (as_one ? c->pair_ns[s->actions[at].stage]
-                                               : slow_duration(c, &s->actions[at]));
+                int64_t ends = begin + slow_duration(s, in, at);
                 moved = moved || ends != end[at];
                 start[at] = begin;
                 end[at] = free_at = ends;
@@ -163,49 +185,88 @@ static int32_t slow_run(const struct pp_sched *s, int32_t *next, bool *ran) {
 
 /* --- times -------------------------------------------------------------------------------------*/
 
-static void expect_same_times(const struct pp_sched *s, const struct pp_costs *c) {
+static void expect_equal(const struct pp_sched *s, const struct slow_needs *needs,
+                         const struct pp_eval_inputs *in, const struct pp_trace *t) {
     static int64_t start[MANY], end[MANY];
+    slow_times(s, needs, in, start, end);
+    for (int32_t at = 0; at < s->action_count; at++) {
+        if (t->start_ns[at] != start[at] || t->end_ns[at] != end[at]) {
+            cr_assert_fail("action %d: %ld to %ld, need %ld to %ld", at, (long)t->start_ns[at],
+                           (long)t->end_ns[at], (long)start[at], (long)end[at]);
+        }
+    }
+}
+
+/* By costs, and with what pp_eval_run_with may be told beyond them. */
+static void expect_same_times(const struct pp_sched *s, const struct pp_costs *c, uint64_t *seed) {
+    static struct slow_needs needs;
+    static int64_t duration[MANY], transfer[MANY], begin[64];
     cr_assert_lt(s->action_count, MANY);
-    slow_times(s, c, start, end);
+    slow_look_up(s, &needs);
     struct pp_eval *e = NULL;
     struct pp_trace t;
     struct pp_err err = {0};
     cr_assert_eq(pp_eval_create(s, &e, NULL, &err), PP_OK, "%s", err.message);
     cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
     cr_assert_eq(pp_eval_run(e, c, &t, &err), PP_OK, "%s", err.message);
+    struct pp_eval_inputs in = {.costs = c};
+    expect_equal(s, &needs, &in, &t);
     for (int32_t at = 0; at < s->action_count; at++) {
-        cr_assert_eq(t.start_ns[at], start[at], "start of action %d", at);
-        cr_assert_eq(t.end_ns[at], end[at], "end of action %d", at);
+        duration[at] = random_below(seed, 1000);
+        transfer[at] = random_below(seed, 300);
     }
+    for (int32_t rank = 0; rank < s->rank_count; rank++) {
+        begin[rank] = random_below(seed, 2000);
+    }
+    int32_t which = random_below(seed, 8);
+    in.duration_ns = (which & 1) != 0 ? duration : NULL;
+    in.transfer_ns = (which & 2) != 0 ? transfer : NULL;
+    in.begin_ns = (which & 4) != 0 ? begin : NULL;
+    cr_assert_eq(pp_eval_run_with(e, &in, &t, &err), PP_OK, "%s", err.message);
+    expect_equal(s, &needs, &in, &t);
     pp_trace_deinit(&t);
     pp_eval_destroy(e);
+}
+
+/* A tenth of the cases as large as the other tests' schedules, the rest small. */
+static const struct draw_limits *limits_of(int64_t n) {
+    static const struct draw_limits small = {.ranks = 4, .more_stages = 3, .microbatches = 3};
+    return n % 10 == 0 ? &draw_usual : &small;
+}
+
+static int64_t cases(int64_t usual, int64_t full) {
+    return (getenv("PP_TEST_FULL") != NULL ? full : usual) / CASE_STEP;
 }
 
 Test(eval, times_equal_those_of_a_slow_second_implementation) {
     static struct cost_set c;
     uint64_t seed = 1;
-    for (int i = 0; i < 400; i++) {
-        struct pp_sched *s = draw_schedule(&seed);
+    int64_t count = cases(70000, 700000);
+    for (int64_t n = 0; n < count; n++) {
+        struct pp_sched *s = draw_schedule_within(&seed, limits_of(n));
         struct pp_err err = {0};
         cr_assert_eq(pp_sched_seal(s, &err), PP_OK, "%s", err.message);
-        draw_costs(&c, &seed, i % 2 == 0);
-        expect_same_times(s, &c.costs);
+        draw_costs(&c, &seed, s->stage_count, random_below(&seed, 2) == 0);
+        expect_same_times(s, &c.costs, &seed);
         pp_sched_destroy(s);
     }
+    cr_log_info("%ld schedules", (long)count);
 }
 
 Test(eval, offloads_too) {
     static struct cost_set c;
     uint64_t seed = 4;
-    int offloads = 0;
-    for (int i = 0; i < 400; i++) {
-        struct pp_sched *s = draw_offloading_schedule(&seed);
+    int64_t offloads = 0;
+    int64_t count = cases(35000, 350000);
+    for (int64_t n = 0; n < count; n++) {
+        struct pp_sched *s = draw_offloading_within(&seed, limits_of(n));
         offloads += s->reload != NULL;
-        draw_costs(&c, &seed, i % 2 == 0);
-        expect_same_times(s, &c.costs);
+        draw_costs(&c, &seed, s->stage_count, random_below(&seed, 2) == 0);
+        expect_same_times(s, &c.costs, &seed);
         pp_sched_destroy(s);
     }
-    cr_assert_gt(offloads, 300);
+    cr_assert_gt(offloads, count / 2);
+    cr_log_info("%ld schedules, %ld with offloads", (long)count, (long)offloads);
 }
 
 Test(eval, named_schedules_too) {
@@ -217,8 +278,8 @@ Test(eval, named_schedules_too) {
         for (int32_t p = step; p <= 4; p += step) {
             struct pp_sched *s =
                 make_schedule(info->name, p, info->default_stages_per_rank, 2 * p + 2 * (p == 1));
-            draw_costs(&c, &seed, p % 2 == 0);
-            expect_same_times(s, &c.costs);
+            draw_costs(&c, &seed, s->stage_count, p % 2 == 0);
+            expect_same_times(s, &c.costs, &seed);
             pp_sched_destroy(s);
         }
     }

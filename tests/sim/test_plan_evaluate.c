@@ -40,6 +40,8 @@ static const struct {
     const char *text;
     int64_t gpus;
     struct pp_train train; /* microbatch size 1 */
+    enum pp_reduce reduce; /* dense models reduce in every flush, and so do MoE models without
+                              enable_fsdp_optimizations; what is not deferred, W carries */
 } cases[] = {
     {deepseek_recipe,
      256,
@@ -54,7 +56,8 @@ static const struct {
       .param_dtype = PP_DTYPE_BF16,
       .state_dtype = PP_DTYPE_BF16,
       .reduce_dtype = PP_DTYPE_FP32,
-      .defer_grad_sync = true}},
+      .defer_grad_sync = true},
+     PP_REDUCE_FLUSH},
     {varied_recipe,
      48,
      {.seq_len = 2048,
@@ -73,7 +76,8 @@ static const struct {
       .reshard_after_forward = true,
       .fused_cross_entropy = true,
       .peft = true,
-      .peft_dim = 16}},
+      .peft_dim = 16},
+     PP_REDUCE_STEP},
     {straddling_recipe,
      24,
      {.seq_len = 8192,
@@ -86,7 +90,8 @@ static const struct {
       .param_dtype = PP_DTYPE_BF16,
       .state_dtype = PP_DTYPE_BF16,
       .reduce_dtype = PP_DTYPE_FP32,
-      .defer_grad_sync = true}},
+      .defer_grad_sync = true},
+     PP_REDUCE_FLUSH},
 };
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
 
@@ -140,8 +145,93 @@ static void expect_stage_costs(const struct bed *b, const struct pp_cost_table *
     }
 }
 
-/* The slowest rank's end of step. */
-static int64_t step_end_ns(const struct pp_cost_table *table, const struct pp_plan *p) {
+/* --- a step the slow way: all its flushes as one schedule, then each rank's collectives --- */
+
+struct slow_end {
+    int64_t flushes_ns, reduced_ns;
+};
+
+/* Durations as PyTorch's runtime has them: stage 0 has no input to give a gradient to. */
+static struct pp_costs costs_of(const struct pp_plan *p, int64_t (*columns)[256]) {
+    for (int32_t s = 0; s < p->stage_count; s++) {
+        const struct pp_stage_cost *c = &p->stage_costs[s];
+        columns[0][s] = c->f_ns;
+        columns[1][s] = s == 0 ? 0 : c->i_ns;
+        columns[2][s] = s == 0 ? c->i_ns + c->w_ns : c->w_ns;
+        columns[3][s] = c->i_ns + c->w_ns;
+        columns[4][s] = c->recv_ns;
+        columns[5][s] = c->recv_grad_ns;
+    }
+    return (struct pp_costs){.f_ns = columns[0],
+                             .i_ns = columns[1],
+                             .w_ns = columns[2],
+                             .b_ns = columns[3],
+                             .recv_f_ns = columns[4],
+                             .recv_b_ns = columns[5]};
+}
+
+/* A rank's reductions, one after the other: of every flush or of the last, each after the last
+ * backward of its stage. @return the end of the last, or of the rank's compute */
+static int64_t reduce_rank(const struct pp_trace *t, const struct pp_plan *p, int32_t rank,
+                           bool every_flush, int64_t lane_ns, const int64_t *reduce_ns) {
+    const struct pp_sched *all = t->sched;
+    int32_t left[256];
+    for (int64_t flush = 0; flush < p->flush_count; flush++) {
+        for (int32_t s = 0; s < p->stage_count; s++) {
+            left[s] = p->microbatch_count;
+        }
+        for (int32_t at = all->rank_begin[rank]; at < all->rank_begin[rank + 1]; at++) {
+            const struct pp_action *a = &all->actions[at];
+            bool is_weight = a->type == PP_W || a->type == PP_B;
+            if (is_weight && a->microbatch / p->microbatch_count == flush &&
+                --left[a->stage] == 0 && (every_flush || flush == p->flush_count - 1)) {
+                lane_ns = lane_ns > t->end_ns[at] ? lane_ns : t->end_ns[at];
+                lane_ns += reduce_ns[a->stage];
+            }
+        }
+    }
+    return lane_ns;
+}
+
+static struct slow_end play_step(const struct pp_plan *p, const struct pp_sched *all,
+                                 const struct pp_step_cost *stages, bool gathers,
+                                 bool every_flush) {
+    static int64_t columns[6][256];
+    int64_t gathered_ns[256] = {0};
+    int64_t reduce_ns[256];
+    int64_t lane_ns[64] = {0};
+    bool seen[256] = {false};
+    struct pp_costs costs = costs_of(p, columns);
+    struct pp_eval *eval = NULL;
+    struct pp_trace trace;
+    struct slow_end end = {0, 0};
+    for (int32_t at = 0; at < all->action_count; at++) {
+        int32_t s = all->actions[at].stage;
+        int32_t rank = all->stage_rank[s];
+        reduce_ns[s] = stages[s].grad_sync_ns;
+        if (!seen[s]) {
+            seen[s] = true;
+            lane_ns[rank] += gathers ? stages[s].param_gather_ns : 0;
+            gathered_ns[s] = lane_ns[rank];
+        }
+    }
+    struct pp_eval_inputs in = {.costs = &costs, .stage_begin_ns = gathered_ns};
+    cr_assert_eq(pp_eval_create(all, &eval, NULL, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&trace, all, NULL), PP_OK);
+    cr_assert_eq(pp_eval_run_with(eval, &in, &trace, NULL), PP_OK);
+    for (int32_t rank = 0; rank < all->rank_count; rank++) {
+        int64_t through = trace.end_ns[all->rank_begin[rank + 1] - 1];
+        int64_t reduced = reduce_rank(&trace, p, rank, every_flush, lane_ns[rank], reduce_ns);
+        end.flushes_ns = through > end.flushes_ns ? through : end.flushes_ns;
+        end.reduced_ns = reduced > end.reduced_ns ? reduced : end.reduced_ns;
+    }
+    pp_eval_destroy(eval);
+    pp_trace_deinit(&trace);
+    return end;
+}
+
+/* The largest update of a rank. */
+static int64_t slow_optimizer(const struct pp_cost_table *table, const struct pp_plan *p) {
     int64_t worst_ns = 0;
     for (int32_t rank = 0; rank < p->config.pp_size; rank++) {
         struct pp_stage_cost sum = {0};
@@ -154,10 +244,35 @@ static int64_t step_end_ns(const struct pp_cost_table *table, const struct pp_pl
             }
         }
         pp_cost_step(table, &sum, &step);
-        int64_t ns = step.grad_sync_ns + step.param_gather_ns + step.optimizer_ns;
-        worst_ns = ns > worst_ns ? ns : worst_ns;
+        worst_ns = step.optimizer_ns > worst_ns ? step.optimizer_ns : worst_ns;
     }
     return worst_ns;
+}
+
+static void expect_step(const struct pp_cost_table *table, const struct pp_plan *p,
+                        enum pp_reduce reduce) {
+    const struct pp_sched *sched = NULL;
+    struct pp_sched *own = NULL;
+    struct pp_sched *all = NULL;
+    struct pp_step_cost stages[256];
+    cr_assert(p->stage_count <= 256 && p->config.pp_size <= 64);
+    for (int32_t s = 0; s < p->stage_count; s++) {
+        pp_cost_step(table, &p->stage_costs[s], &stages[s]);
+    }
+    cr_assert_eq(pp_replay_schedule(p, NULL, &sched, &own, NULL), PP_OK);
+    cr_assert_eq(pp_sched_repeat(sched, (int32_t)p->flush_count, &all, NULL), PP_OK);
+    bool every_flush = reduce == PP_REDUCE_FLUSH;
+    struct slow_end with = play_step(p, all, stages, true, every_flush);
+    struct slow_end without = play_step(p, all, stages, false, every_flush);
+    cr_assert_eq(p->reduce, reduce);
+    cr_assert_eq(p->flushes_ns, without.flushes_ns);
+    cr_assert_eq(p->step_cost.param_gather_ns, with.flushes_ns - without.flushes_ns);
+    cr_assert_eq(p->step_cost.grad_sync_ns, with.reduced_ns - with.flushes_ns);
+    cr_assert_eq(p->step_cost.optimizer_ns, slow_optimizer(table, p));
+    cr_assert_eq(p->step_ns, with.reduced_ns + slow_optimizer(table, p));
+    cr_assert_leq(p->flushes_ns, p->flush_ns * p->flush_count);
+    pp_sched_destroy(all);
+    pp_sched_destroy(own);
 }
 
 /* A rank's memory walked action by action, with PyTorch's rules written out once more. */
@@ -233,13 +348,70 @@ Test(plan_evaluate, stages_steps_and_memory_are_the_sums_of_their_parts) {
             const struct pp_plan *p = &set->plans[k];
             struct pp_cost_table *table = make_table(&b, i, p->config.microbatch_size);
             expect_stage_costs(&b, table, p);
-            cr_assert_eq(p->step_ns, p->flush_ns * p->flush_count + step_end_ns(table, p));
+            expect_step(table, p, cases[i].reduce);
             expect_memory(table, p);
             pp_cost_table_destroy(table);
         }
         pp_plan_set_destroy(set);
         bed_deinit(&b);
     }
+}
+
+/* MoE models under enable_fsdp_optimizations wait for the last flush; dense ones do not. */
+Test(plan_evaluate, who_reduces_once_a_step) {
+    static const char *const on[] = {"model.backend.enable_fsdp_optimizations", "true", NULL};
+    static const struct {
+        size_t i;
+        enum pp_reduce reduce;
+    } rows[] = {{0, PP_REDUCE_STEP}, {2, PP_REDUCE_FLUSH}};
+    for (size_t k = 0; k < 2; k++) {
+        struct bed b;
+        bed_init(&b, cases[rows[k].i].text, on);
+        b.request.gpu_count = cases[rows[k].i].gpus;
+        struct pp_plan_set *set = bed_search(&b);
+        for (int32_t n = 0; n < set->plan_count; n += 1 + set->plan_count / 16) {
+            const struct pp_plan *p = &set->plans[n];
+            struct pp_cost_table *table = make_table(&b, rows[k].i, p->config.microbatch_size);
+            expect_step(table, p, rows[k].reduce);
+            pp_cost_table_destroy(table);
+        }
+        pp_plan_set_destroy(set);
+        bed_deinit(&b);
+    }
+}
+
+/* Without a pipeline one rank runs its flushes one after the other, and nothing overlaps. */
+Test(plan_evaluate, a_step_without_a_pipeline_is_the_sum_of_its_parts) {
+    struct bed b;
+    bed_init(&b, straddling_recipe, NULL);
+    b.request.gpu_count = 24;
+    b.request.search_pp = true;
+    struct pp_plan_set *set = bed_search(&b);
+    int seen = 0;
+    for (int32_t i = 0; i < set->plan_count; i++) {
+        const struct pp_plan *p = &set->plans[i];
+        if (p->config.pp_size > 1) {
+            continue;
+        }
+        struct pp_train train = cases[2].train;
+        struct pp_cost_table *table = NULL;
+        struct pp_step_cost step;
+        train.pp = 1;
+        train.dp = 24;
+        train.microbatch_size = p->config.microbatch_size;
+        train.reshard_after_forward = true;
+        train.defer_grad_sync = p->flush_count > 1;
+        cr_assert_eq(pp_cost_table_create(&b.model, &b.hw, &train, &table, NULL), PP_OK);
+        pp_cost_step(table, &p->stage_costs[0], &step);
+        cr_assert_eq(p->reduce, PP_REDUCE_STEP);
+        cr_assert_eq(p->flushes_ns, p->flush_ns * p->flush_count);
+        cr_assert_eq(p->step_ns, p->flushes_ns + step.grad_sync_ns + step.optimizer_ns);
+        pp_cost_table_destroy(table);
+        seen++;
+    }
+    cr_assert_geq(seen, 2);
+    pp_plan_set_destroy(set);
+    bed_deinit(&b);
 }
 
 Test(plan_evaluate, what_does_not_fit_names_the_rank_and_its_action) {

@@ -154,7 +154,10 @@ static const struct broken broken_lowered[] = {
     {ROW_0 ROW_1 ",2SEND_B0", 2, 9, "stage out of range"},
     {ROW_0 ROW_1 ",0SEND_F0", 2, 9, "began on rank 0"},
     {ROW_0 ROW_1 ",1UNSHARD3", 2, 9, "about the whole stage"},
-    {ROW_0 ROW_1 ",1REDUCE_GRAD0", 2, 9, "about the whole stage"},
+    {ROW_0 ROW_1 ",1RESHARD0", 2, 9, "about the whole stage"},
+    {ROW_0 ROW_1 ",1REDUCE_GRAD2", 2, 9, "microbatch out of range"},
+    {ROW_0 ROW_1 ",1REDUCE_GRADx", 2, 9, "after the action's name"},
+    {ROW_0 ROW_1 ",1REDUCE_GRAD1x", 2, 9, "after the microbatch"},
     {ROW_0 ROW_1 ",1UNSHARDx", 2, 9, "after the"},
     {ROW_0 ROW_1 ",1UNSHARD", 1, 1, "outside of its stage's UNSHARD"},
     {ROW_0 ROW_1 ",1RESHARD", 2, 9, "not gathered"},
@@ -215,6 +218,8 @@ Test(schedule_csv, lowered_files_come_back_byte_for_byte) {
     uint64_t seed = 8;
     for (int i = 0; i < 1000; i++) {
         struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(i % 2);
+        options.reduce_every = i % 2 == PP_LOWER_OURS ? i / 2 % 4 : 0;
+        options.reshard_after_use = i % 2 == PP_LOWER_OURS && i % 3 == 0;
         struct pp_sched *s = draw_schedule(&seed);
         struct pp_sched *lowered = NULL;
         struct pp_text csv = {0};

@@ -128,6 +128,19 @@ Test(schedule_lowered, gradients_are_reduced_after_the_last_microbatch) {
         {"0F0 0F1 0I0 0B1 0W0 0REDUCE_GRAD", PP_OK},
         {"0F0 0F1 0B0 0REDUCE_GRAD 0B1", PP_E_CSV},
         {"0F0 0F1 0I0 0B1 0REDUCE_GRAD 0W0", PP_E_CSV},
+        /* with numbers: after the B or W of each, all covered once */
+        {"0F0 0F1 0B0 0REDUCE_GRAD0 0B1 0REDUCE_GRAD1", PP_OK},
+        {"0F0 0F1 0I0 0B1 0REDUCE_GRAD1 0W0 0REDUCE_GRAD0", PP_OK},
+        {"0F0 0F1 0B0 0B1 0REDUCE_GRAD1", PP_OK},
+        {"0F0 0F1 0B0 0B1 0REDUCE_GRAD0", PP_OK},
+        {"0F0 0F1 0B1 0REDUCE_GRAD0 0B0 0REDUCE_GRAD1", PP_E_CSV},
+        {"0F0 0F1 0I0 0REDUCE_GRAD0 0B1 0W0 0REDUCE_GRAD1", PP_E_CSV},
+        {"0F0 0F1 0B0 0REDUCE_GRAD0 0B1", PP_E_CSV},
+        {"0F0 0F1 0B0 0B1 0REDUCE_GRAD0 0REDUCE_GRAD1", PP_E_CSV},
+        {"0F0 0F1 0B0 0REDUCE_GRAD0 0B1 0REDUCE_GRAD0", PP_E_CSV},
+        {"0F0 0F1 0B0 0B1 0REDUCE_GRAD1 0REDUCE_GRAD1", PP_E_CSV},
+        {"0F0 0F1 0B0 0REDUCE_GRAD0 0B1 0REDUCE_GRAD", PP_E_CSV},
+        {"0F0 0F1 0B0 0B1 0REDUCE_GRAD 0REDUCE_GRAD1", PP_E_CSV},
     };
     static const int32_t one[] = {0};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -137,6 +150,40 @@ Test(schedule_lowered, gradients_are_reduced_after_the_last_microbatch) {
         pp_sched_set_lowered(s);
         cr_assert_eq(add_row(s, 0, cases[i].row, &err), PP_OK, "%s", err.message);
         cr_expect_eq(pp_sched_seal(s, &err), cases[i].status, "%s: %s", cases[i].row, err.message);
+        pp_sched_destroy(s);
+    }
+}
+
+/* Numbered or not is each stage's own; what is wrong is said where it stands. */
+Test(schedule_lowered, numbered_reductions_say_what_is_wrong) {
+    static const struct {
+        const char *row;
+        int32_t column;
+        const char *word;
+    } cases[] = {
+        {"0F0 1F0 1B0 1REDUCE_GRAD0 0B0 0F1 1F1 1B1 1REDUCE_GRAD1 0B1 0REDUCE_GRAD", 0, ""},
+        {"0F0 1F0 1B0 0B0 0F1 1F1 1REDUCE_GRAD1 1B1 0B1 0REDUCE_GRAD", 7,
+         "before the B or W of its microbatch"},
+        {"0F0 1F0 1B0 0B0 0F1 1F1 1B1 1REDUCE_GRAD1 1REDUCE_GRAD0 0B1 0REDUCE_GRAD", 9,
+         "REDUCE_GRAD before has"},
+        {"0F0 1F0 1B0 1REDUCE_GRAD0 0B0 0F1 1F1 1B1 1REDUCE_GRAD 0B1 0REDUCE_GRAD", 9,
+         "needs a microbatch number on all"},
+        {"0F0 1F0 1B0 1REDUCE_GRAD0 0B0 0F1 1F1 1B1 0B1 0REDUCE_GRAD", 10,
+         "never runs 1REDUCE_GRAD1"},
+        {"0F0 1F0 1B0 1REDUCE_GRAD0 0B0 0F1 1F1 1B1 1REDUCE_GRAD1 0B1", 10,
+         "never runs 0REDUCE_GRAD in"},
+    };
+    static const int32_t one[] = {0, 0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pp_sched *s = NULL;
+        struct pp_err err = {0};
+        cr_assert_eq(pp_sched_create(1, 2, 2, one, &s, NULL), PP_OK);
+        pp_sched_set_lowered(s);
+        cr_assert_eq(add_row(s, 0, cases[i].row, &err), PP_OK, "%s", err.message);
+        cr_expect_eq(pp_sched_seal(s, &err), cases[i].column > 0 ? PP_E_CSV : PP_OK, "%zu: %s", i,
+                     err.message);
+        cr_expect(err.column == cases[i].column && strstr(err.message, cases[i].word) != NULL,
+                  "%zu: %d, %s", i, err.column, err.message);
         pp_sched_destroy(s);
     }
 }
@@ -167,6 +214,11 @@ Test(schedule_lowered, actions_that_cannot_be_are_refused) {
     cr_assert_eq(pp_sched_create(2, 2, 1, stage_rank, &s, NULL), PP_OK);
     pp_sched_set_lowered(s);
     cr_expect_eq(pp_sched_add(s, 0, PP_UNSHARD, 0, 0, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_RESHARD, 0, 0, &err), PP_E_RANGE);
+    cr_expect_str_eq(err.message, "RESHARD has no microbatch, need -1, got 0");
+    cr_expect_eq(pp_sched_add(s, 0, PP_REDUCE_GRAD, 0, 1, &err), PP_E_RANGE);
+    cr_expect_eq(pp_sched_add(s, 0, PP_REDUCE_GRAD, 0, -2, &err), PP_E_RANGE);
+    cr_expect_str_eq(err.message, "microbatch -2 is out of range, need 0 to 0");
     cr_expect_eq(pp_sched_add(s, 0, PP_SEND_F, 0, -1, &err), PP_E_RANGE);
     cr_expect_eq(pp_sched_add(s, 0, PP_SEND_F, 0, 1, &err), PP_E_RANGE);
     cr_expect_eq(pp_sched_add(s, 0, PP_UNSHARD, 1, -1, &err), PP_E_PLACEMENT);
