@@ -95,7 +95,8 @@ enum pp_status pp_engine_create(const struct pp_sched *lowered, const struct pp_
         status = pp_fail(err, PP_E_NOMEM, "out of memory for an engine of %d actions",
                          lowered->action_count);
     } else {
-        status = pp_engine_resolve(e, deadlock_p, err);
+        status = pp_engine_make_graph(e, err);
+        status = status == PP_OK ? pp_engine_find_order(e, deadlock_p, err) : status;
     }
     if (status == PP_OK) {
         e->events = pp_engine_events_create(e);

@@ -29,6 +29,8 @@ struct rank {
 
 struct pp_engine_events {
     struct pp_engine *e;
+    const struct pp_engine_entry *entries; /* of the engine, likewise messages */
+    const struct pp_engine_message *messages;
     struct pp_engine_cup computes; /* ranks: the end of their compute action, or of a batch */
     struct pp_engine_heap movers;  /* ranks: what moves on their collective lane; then queues */
     struct pp_fair fair;
@@ -72,6 +74,8 @@ struct pp_engine_events *pp_engine_events_create(struct pp_engine *e) {
         return NULL;
     }
     ev->e = e;
+    ev->entries = e->entries;
+    ev->messages = e->messages;
     ev->is_batched = e->runtime.batched;
     ev->has_places = e->room != NULL;
     ev->waits_more =
@@ -143,16 +147,16 @@ static inline void let(struct pp_engine_events *ev, int32_t at) {
 }
 
 static inline bool is_send_at(const struct pp_engine_events *ev, int32_t at) {
-    return pp_engine_is_send(ev->e->entries[at].type);
+    return pp_engine_is_send(ev->entries[at].type);
 }
 
 /* `at` is posted, or first in its queue. */
 static inline void let_end(struct pp_engine_events *ev, int32_t at, bool is_send) {
-    let(ev, is_send || ev->has_places ? at : ev->e->entries[at].partner);
+    let(ev, is_send || ev->has_places ? at : ev->entries[at].partner);
 }
 
 static inline void release(struct pp_engine_events *ev, int32_t at) {
-    int32_t after = ev->e->entries[at].after;
+    int32_t after = ev->entries[at].after;
     if (after >= 0) {
         let_end(ev, after, is_send_at(ev, after));
     }
@@ -171,7 +175,7 @@ static void release_recv(struct pp_engine_events *ev, const struct pp_engine_mes
 /* The message of a SEND has moved, now. */
 static void end_message(struct pp_engine_events *ev, const struct pp_engine_message *m,
                         int32_t send) {
-    int32_t recv = ev->e->entries[send].partner;
+    int32_t recv = ev->entries[send].partner;
     release(ev, send);
     tell_moved(ev, m->from, send, ev->now_ns);
     if (!ev->has_places || ev->end_ns[recv] == HAS_BEGUN) {
@@ -181,8 +185,8 @@ static void end_message(struct pp_engine_events *ev, const struct pp_engine_mess
 
 static inline const struct pp_engine_message *message_at(const struct pp_engine_events *ev,
                                                          int32_t at) {
-    const struct pp_engine_entry *of = &ev->e->entries[at];
-    return &ev->e->messages[pp_engine_message_at((int32_t)of->stage, of->type)];
+    const struct pp_engine_entry *of = &ev->entries[at];
+    return &ev->messages[pp_engine_message_at((int32_t)of->stage, of->type)];
 }
 
 static void begin_send(struct pp_engine_events *ev, int32_t send) {
@@ -190,9 +194,9 @@ static void begin_send(struct pp_engine_events *ev, int32_t send) {
     int32_t ranks = ev->e->s->rank_count;
     ev->start_ns[send] = ev->now_ns;
     if (ev->has_places) {
-        let(ev, ev->e->entries[send].partner);
+        let(ev, ev->entries[send].partner);
     } else {
-        ev->start_ns[ev->e->entries[send].partner] = ev->now_ns;
+        ev->start_ns[ev->entries[send].partner] = ev->now_ns;
     }
     if (m->alone_ns == 0) {
         end_message(ev, m, send);
@@ -208,7 +212,7 @@ static void begin_send(struct pp_engine_events *ev, int32_t send) {
 
 /* With places: a RECV begins once its message is under way. */
 static void begin_recv(struct pp_engine_events *ev, int32_t recv) {
-    int32_t send = ev->e->entries[recv].partner;
+    int32_t send = ev->entries[recv].partner;
     ev->end_ns[recv] = HAS_BEGUN;
     ev->start_ns[recv] = ev->now_ns;
     if (ev->end_ns[send] >= 0) {
@@ -224,7 +228,7 @@ static void end_collective(struct pp_engine_events *ev, int32_t rank, int64_t mo
     int32_t at = r->next_gather;
     r->gather_ns =
         moved_ns + ev->e->collectives[pp_engine_collective_of(&ev->e->s->actions[at])].fixed_ns;
-    r->next_gather = ev->e->entries[at].after;
+    r->next_gather = ev->entries[at].after;
     tell_end(ev, rank, at, r->gather_ns);
 }
 
@@ -294,7 +298,7 @@ static inline bool find_start(struct pp_engine_events *ev, struct rank *r, int32
 
 /* What the walk goes on with when the compute action ends: many events of other ranks later. */
 static inline void fetch(const struct pp_engine_events *ev, int64_t at) {
-    __builtin_prefetch(&ev->e->entries[at]);
+    __builtin_prefetch(&ev->entries[at]);
     __builtin_prefetch(&ev->start_ns[at], 1);
     __builtin_prefetch(&ev->end_ns[at], 1);
 }
@@ -371,7 +375,7 @@ static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
 static void walk(struct pp_engine_events *ev, int32_t rank) {
     struct rank *r = &ev->ranks[rank];
     for (int32_t at = r->next; at < r->last; at = r->next) {
-        enum pp_action_type type = ev->e->entries[at].type;
+        enum pp_action_type type = ev->entries[at].type;
         if (ev->is_batched && is_held(ev, rank, at)) {
             return;
         }

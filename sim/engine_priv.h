@@ -1,9 +1,11 @@
 /**
  * @file engine_priv.h
  * Private to the engine: what its rooms hand to one another. engine.c owns the object and its
- * costs, engine_graph.c finds what waits for what and a visiting order, engine_sweep.c and
- * engine_events.c run it, engine_fair.c tells transfers in motion their rates, engine_binding.c
+ * costs, engine_graph.c finds what waits for what, engine_order.c a visiting order, engine_sweep.c
+ * and engine_events.c run it, engine_fair.c tells transfers in motion their rates, engine_binding.c
  * says what held up a start.
+ *
+ * About 32 bytes an action, 36 with places, beside the trace.
  *
  * "None" is action_count wherever an end time is looked up: the trace's last entry, 0.
  */
@@ -83,8 +85,8 @@ struct pp_engine {
     int32_t *prev;                   /* [action_count] before it in its queue, or lane if collective
                                         or host; -1 */
     int32_t *gate;                   /* [action_count] last compute action before it; -1 */
-    int32_t *room;                   /* [action_count] of a SEND the RECV K before; -1. NULL without
-                                        places */
+    int32_t *room;                   /* [action_count] of a SEND the RECV K before, of a RECV the
+                                        SEND K behind; -1. NULL without places */
     int32_t *queue_first;            /* [queue_count] -1 */
     int32_t *queue_rank;             /* [queue_count] */
     int32_t *collective_first;       /* [rank_count] -1 */
@@ -137,10 +139,11 @@ static inline int32_t pp_engine_collective_of(const struct pp_action *a) {
     return 2 * a->stage + (a->type == PP_REDUCE_GRAD);
 }
 
-/** Fills the graph and the steps of an engine whose arrays are there. @return as pp_engine_create
- */
-enum pp_status pp_engine_resolve(struct pp_engine *e, struct pp_deadlock *deadlock_p,
-                                 struct pp_err *err);
+/** Fills the graph of an engine whose arrays are there. @return PP_OK, PP_E_NOMEM */
+enum pp_status pp_engine_make_graph(struct pp_engine *e, struct pp_err *err);
+/** Fills the steps, by the graph. @return as pp_engine_create */
+enum pp_status pp_engine_find_order(struct pp_engine *e, struct pp_deadlock *deadlock_p,
+                                    struct pp_err *err);
 
 void pp_engine_sweep(struct pp_engine *e, int64_t *start_ns, int64_t *end_ns);
 
