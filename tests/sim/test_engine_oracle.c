@@ -172,7 +172,7 @@ static struct exact rate_errors(struct exact time) {
     int64_t slowest =
         net->port_bytes_per_s < net->nic_bytes_per_s ? net->port_bytes_per_s : net->nic_bytes_per_s;
     int64_t sharers = oracle.transfer_count;
-    return exact_ceil(exact_mul(time, exact_ratio(sharers * sharers, slowest * 65536)));
+    return exact_ceil(exact_mul(time, exact_ratio(sharers * sharers, (__int128)slowest * 65536)));
 }
 
 /* As far from times without any rounding as there were events, at most. */
