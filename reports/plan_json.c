@@ -75,6 +75,11 @@ static void add_figures(json_t *o, const struct pp_plan *plan) {
     int32_t ranks = plan->config.pp_size;
     json_object_set_new(o, "step_time_ns", known_int(known && plan->step_ns > 0, plan->step_ns));
     json_object_set_new(o, "flush_time_ns", known_int(known, plan->flush_ns));
+    bool has_step = known && plan->step_ns > 0; /* all flushes and the three sum to the step */
+    json_object_set_new(o, "flushes_time_ns", known_int(has_step, plan->flushes_ns));
+    json_object_set_new(o, "param_gather_ns", known_int(has_step, plan->step_cost.param_gather_ns));
+    json_object_set_new(o, "grad_sync_ns", known_int(has_step, plan->step_cost.grad_sync_ns));
+    json_object_set_new(o, "optimizer_ns", known_int(has_step, plan->step_cost.optimizer_ns));
     json_object_set_new(o, "bubble_ratio",
                         plan->evaluated ? json_real(plan->bubble_ratio) : json_null());
     json_object_set_new(o, "bubble_of",

@@ -115,11 +115,7 @@ static void begin_memory(struct pp_gaps *g, int32_t rank) {
     }
     g->held_until = g->next_f = g->trace->sched->rank_begin[rank];
     g->held = m->base == NULL ? 0 : m->base[rank];
-    if (g->timed) {
-        g->walk = g->trace->sched->lowered
-                      ? pp_memory_walk_begin_lowered(g->in->memory_work, g->trace, m, rank)
-                      : pp_memory_walk_begin(g->trace, m, rank);
-    }
+    g->walk = (struct pp_memory_walk){0}; /* begun when a gap needs it */
 }
 
 /* When the input of an F was there. */
@@ -145,6 +141,13 @@ static int64_t held_before(struct pp_gaps *g, int32_t at) {
     return g->held;
 }
 
+static void begin_walk(struct pp_gaps *g, int32_t rank) {
+    const struct pp_memory_model *m = g->in->memory;
+    g->walk = g->trace->sched->lowered
+                  ? pp_memory_walk_begin_lowered(g->in->memory_work, g->trace, m, rank)
+                  : pp_memory_walk_begin(g->trace, m, rank);
+}
+
 /* Goes on to the rank's memory at a time, all that changes then included. */
 static void walk_to(struct pp_memory_walk *w, int64_t time_ns) {
     struct pp_memory_moment m;
@@ -157,6 +160,9 @@ static void walk_to(struct pp_memory_walk *w, int64_t time_ns) {
 static int64_t room_ns(struct pp_gaps *g, int32_t at, int64_t most, int64_t from, int64_t to) {
     if (!g->timed) {
         return held_before(g, at) <= most ? from : to;
+    }
+    if (g->walk.trace == NULL) {
+        begin_walk(g, g->trace->sched->stage_rank[g->trace->sched->actions[at].stage]);
     }
     int64_t now = from;
     walk_to(&g->walk, now);

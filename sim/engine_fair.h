@@ -22,27 +22,29 @@ struct pp_flow {
     unsigned __int128 left; /* at since_ns */
     uint64_t rate;          /* 0: not told yet */
     int64_t since_ns;
-    int32_t link[2];
-    int32_t next[2], prev[2]; /* on each of its links: flow * 2 + which of its links; -1 */
-    uint32_t seen, told;      /* in the round of that number */
+    uint32_t told; /* its rate, in the round of that number */
 };
 
 struct pp_fair_link {
-    uint64_t rate; /* of the whole link */
-    uint64_t room, share;
-    int32_t first; /* flow * 2 + which; -1 */
-    int32_t count; /* flows */
-    int32_t open;  /* flows without a rate so far, in this round */
-    uint32_t seen;
+    uint64_t rate, even; /* of the whole link, and for each of its flows */
+    uint64_t room;       /* of its rate, without those told in this round; between rounds all */
+    uint64_t share;      /* of room, for each of the others */
+    int32_t open;        /* how many others */
+    int32_t count;       /* flows */
+    int32_t first;       /* flow, as below; -1 */
     bool is_dirty;
+    char unused[15]; /* a cache line */
 };
 
 struct pp_fair {
-    struct pp_flow *flows;      /* [flow_count] */
+    struct pp_flow *flows; /* [flow_count] */
+    int32_t *link;         /* [2 * flow_count] the links of flow k: 2 k and 2 k + 1 */
+    int32_t *next, *prev;  /* [2 * flow_count] on each of them, another flow in that form; -1 */
     struct pp_fair_link *links; /* [link_count] */
     int32_t *dirty;             /* [link_count] links on which a flow began, ended or changed */
+    int32_t *taken;             /* [link_count] links of which something was taken in this round */
     int32_t *path;              /* [link_count] from a link down to tighter ones */
-    int32_t flow_count, link_count, dirty_count;
+    int32_t flow_count, link_count, dirty_count, taken_count;
     uint32_t round;
 };
 

@@ -8,24 +8,15 @@
  * and a line that is not there yet holds up the sweep. */
 enum { FETCH_AHEAD = 32 };
 
-/* Of a key: a stage and type. */
-struct cost {
-    int64_t duration_ns;
-    int64_t transfer_ns; /* of its input; 0 if that is made on the same rank */
-};
-
-/* When a rank is free for the next of its compute actions, and of its transfers to the host. */
-struct lane {
-    int64_t compute_ns, host_ns;
-};
-
 struct pp_eval {
     const struct pp_sched *s;
     struct pp_sweep sweep;
-    struct cost
-        *costs;     /* [PP_SWEEP_TYPE_COUNT][stage_count], rewritten by every run, as all below */
-    int64_t *slots; /* [slot_count] */
-    struct lane *lanes; /* [rank_count] */
+    /* Rewritten by every run; one block. */
+    int64_t *duration_ns; /* [PP_SWEEP_TYPE_COUNT][stage_count] */
+    int64_t *transfer_ns; /* likewise, of the input; 0 if that is made on the same rank */
+    int64_t *free_ns;     /* [rank_count] when the rank is free for its next compute action */
+    int64_t *host_ns;     /* [rank_count] and for its next transfer to the host */
+    int64_t *slots;       /* [slot_count]; the first stays 0 */
 };
 
 enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
@@ -44,13 +35,18 @@ enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
     }
     e->s = s;
     e->sweep = sweep;
-    e->costs = malloc((size_t)s->stage_count * PP_SWEEP_TYPE_COUNT * sizeof *e->costs);
-    e->slots = calloc((size_t)sweep.slot_count, sizeof *e->slots);
-    e->lanes = malloc((size_t)s->rank_count * sizeof *e->lanes);
-    if (e->costs == NULL || e->slots == NULL || e->lanes == NULL) {
+    size_t keys = (size_t)s->stage_count * PP_SWEEP_TYPE_COUNT;
+    size_t ranks = (size_t)s->rank_count;
+    int64_t *block = calloc(2 * keys + 2 * ranks + (size_t)sweep.slot_count, sizeof *block);
+    if (block == NULL) {
         pp_eval_destroy(e);
         return pp_fail(err, PP_E_NOMEM, "out of memory to evaluate %d actions", s->action_count);
     }
+    e->duration_ns = block;
+    e->transfer_ns = e->duration_ns + keys;
+    e->free_ns = e->transfer_ns + keys;
+    e->host_ns = e->free_ns + ranks;
+    e->slots = e->host_ns + ranks;
     *eval_p = e;
     return PP_OK;
 }
@@ -58,9 +54,7 @@ enum pp_status pp_eval_create(const struct pp_sched *s, struct pp_eval **eval_p,
 void pp_eval_destroy(struct pp_eval *e) {
     if (e != NULL) {
         pp_sweep_deinit(&e->sweep);
-        free(e->costs);
-        free(e->slots);
-        free(e->lanes);
+        free(e->duration_ns);
         free(e);
     }
 }
@@ -68,21 +62,20 @@ void pp_eval_destroy(struct pp_eval *e) {
 static void fill_costs(const struct pp_eval *e, const struct pp_costs *c) {
     const int64_t *durations[PP_SWEEP_TYPE_COUNT] = {
         [PP_F] = c->f_ns, [PP_I] = c->i_ns, [PP_W] = c->w_ns, [PP_B] = c->b_ns};
-    struct cost *cost = e->costs;
     for (enum pp_action_type type = PP_F; type <= PP_B; type++) {
         for (int32_t stage = 0; stage < e->s->stage_count; stage++) {
-            int64_t transfer =
+            int32_t key = pp_sweep_key_of(e->s, (int32_t)type, stage);
+            e->duration_ns[key] = durations[type][stage];
+            e->transfer_ns[key] =
                 type == PP_W ? 0 : pp_costs_transfer_ns(c, e->s, type == PP_F, stage);
-            *cost++ = (struct cost){.duration_ns = durations[type][stage], .transfer_ns = transfer};
         }
     }
 }
 
 /* All ranks free at 0, or from when they begin. */
-static void free_lanes(const struct pp_eval *e, const int64_t *begin_ns) {
+static void free_ranks(const struct pp_eval *e, const int64_t *begin_ns) {
     for (int32_t rank = 0; rank < e->s->rank_count; rank++) {
-        int64_t begin = begin_ns == NULL ? 0 : begin_ns[rank];
-        e->lanes[rank] = (struct lane){.compute_ns = begin, .host_ns = begin};
+        e->free_ns[rank] = e->host_ns[rank] = begin_ns == NULL ? 0 : begin_ns[rank];
     }
 }
 
@@ -92,7 +85,7 @@ static int64_t later(int64_t a, int64_t b) {
 
 /* When the input of an action arrives. */
 static int64_t input_at(const struct pp_eval *e, uint64_t word) {
-    return e->slots[pp_sweep_in(word)] + e->costs[pp_sweep_key(word)].transfer_ns;
+    return e->slots[pp_sweep_in(word)] + e->transfer_ns[pp_sweep_key(word)];
 }
 
 static void fetch(const struct pp_sweep_run *run, const int64_t *start_ns, const int64_t *end_ns) {
@@ -101,22 +94,26 @@ static void fetch(const struct pp_sweep_run *run, const int64_t *start_ns, const
 }
 
 static void sweep(const struct pp_eval *e, int64_t *restrict start_ns, int64_t *restrict end_ns) {
-    const struct cost *costs = e->costs;
+    const int64_t *duration_ns = e->duration_ns;
+    const int64_t *transfer_ns = e->transfer_ns;
     int64_t *slots = e->slots;
+    int64_t *free_ns = e->free_ns;
     const uint64_t *last = e->sweep.words + e->sweep.word_count;
-    for (const uint64_t *word = e->sweep.words; word < last;) {
-        struct pp_sweep_run run = pp_sweep_run_of(*word++);
-        const uint64_t *until = word + run.count;
+    for (const uint64_t *head = e->sweep.words, *next; head < last; head = next) {
+        struct pp_sweep_run run = pp_sweep_run_of(*head);
+        const uint64_t *word = head + 1;
+        next = word + run.count;
         fetch(&run, start_ns, end_ns);
-        int64_t free_at = e->lanes[run.rank].compute_ns;
-        for (int32_t at = run.at; word < until; word++, at++) {
-            const struct cost *cost = &costs[pp_sweep_key(*word)];
-            int64_t start = later(free_at, slots[pp_sweep_in(*word)] + cost->transfer_ns);
-            free_at = start + cost->duration_ns;
+        int64_t free_at = free_ns[run.rank];
+        int32_t at = run.at;
+        do {
+            size_t key = pp_sweep_key(*word);
+            int64_t start = later(free_at, slots[pp_sweep_in(*word)] + transfer_ns[key]);
+            free_at = start + duration_ns[key];
             start_ns[at] = start;
-            end_ns[at] = slots[pp_sweep_out(*word)] = free_at;
-        }
-        e->lanes[run.rank].compute_ns = free_at;
+            end_ns[at++] = slots[pp_sweep_out(*word)] = free_at;
+        } while (++word < next);
+        free_ns[run.rank] = free_at;
     }
 }
 
@@ -128,10 +125,10 @@ static void sweep_pairs(const struct pp_eval *e, const int64_t *pair_ns, int64_t
     for (const uint64_t *word = e->sweep.words; word < last;) {
         struct pp_sweep_run run = pp_sweep_run_of(*word++);
         const uint64_t *until = word + run.count;
-        int64_t free_at = e->lanes[run.rank].compute_ns;
+        int64_t free_at = e->free_ns[run.rank];
         for (int32_t at = run.at; word < until; word++, at++) {
             int64_t start = later(free_at, input_at(e, *word));
-            free_at = start + e->costs[pp_sweep_key(*word)].duration_ns;
+            free_at = start + e->duration_ns[pp_sweep_key(*word)];
             if (actions[at].pair == 1) {
                 start = later(start, input_at(e, word[1]));
                 free_at = start + pair_ns[actions[at].stage];
@@ -142,15 +139,16 @@ static void sweep_pairs(const struct pp_eval *e, const int64_t *pair_ns, int64_t
             start_ns[at] = start;
             end_ns[at] = e->slots[pp_sweep_out(*word)] = free_at;
         }
-        e->lanes[run.rank].compute_ns = free_at;
+        e->free_ns[run.rank] = free_at;
     }
 }
 
 /* OFFLOAD or RELOAD: in list order on the rank's lane. @return its end */
-static int64_t run_offload(struct lane *lane, int64_t duration, int64_t *start_ns) {
-    *start_ns = later(lane->compute_ns, lane->host_ns);
-    lane->host_ns = *start_ns + duration;
-    return lane->host_ns;
+static int64_t run_offload(const struct pp_eval *e, int32_t rank, int64_t duration,
+                           int64_t *start_ns) {
+    *start_ns = later(e->free_ns[rank], e->host_ns[rank]);
+    e->host_ns[rank] = *start_ns + duration;
+    return e->host_ns[rank];
 }
 
 /* One of the actions that sweep_all runs. */
@@ -169,7 +167,7 @@ static int64_t duration_of(const struct pp_eval *e, const struct pp_eval_inputs 
         return in->costs->offload_ns == NULL ? 0 : in->costs->offload_ns[a->stage];
     }
     bool as_one = a->pair == 1 && in->costs->pair_ns != NULL;
-    return as_one ? in->costs->pair_ns[a->stage] : e->costs[pp_sweep_key(step.word)].duration_ns;
+    return as_one ? in->costs->pair_ns[a->stage] : e->duration_ns[pp_sweep_key(step.word)];
 }
 
 /* When the step's input, its stage and what it had offloaded are there. */
@@ -195,15 +193,14 @@ static void sweep_all(const struct pp_eval *e, const struct pp_eval_inputs *in, 
     const uint64_t *last = e->sweep.words + e->sweep.word_count;
     for (const uint64_t *word = e->sweep.words; word < last;) {
         struct pp_sweep_run run = pp_sweep_run_of(*word++);
-        struct lane *lane = &e->lanes[run.rank];
         for (int32_t at = run.at; at < run.at + run.count; at++, word++) {
             struct step step = {.at = at, .word = *word};
             int64_t duration = duration_of(e, in, step);
             if (pp_action_is_offload(&actions[at])) {
-                end_ns[at] = run_offload(lane, duration, &start_ns[at]);
+                end_ns[at] = run_offload(e, run.rank, duration, &start_ns[at]);
                 continue;
             }
-            int64_t start = later(lane->compute_ns, ready_at(e, in, step, end_ns));
+            int64_t start = later(e->free_ns[run.rank], ready_at(e, in, step, end_ns));
             int64_t end = start + duration;
             if (actions[at].pair == 1 && in->costs->pair_ns != NULL) {
                 start = later(start, ready_at(e, in, (struct step){at + 1, word[1]}, end_ns));
@@ -213,7 +210,7 @@ static void sweep_all(const struct pp_eval *e, const struct pp_eval_inputs *in, 
                 end_ns[at++] = end;
             }
             start_ns[at] = start;
-            end_ns[at] = lane->compute_ns = e->slots[pp_sweep_out(*word)] = end;
+            end_ns[at] = e->free_ns[run.rank] = e->slots[pp_sweep_out(*word)] = end;
         }
     }
 }
@@ -223,7 +220,7 @@ enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs
     PP_ASSERT(trace->sched == e->s);
     PP_TRY(pp_costs_check(costs, e->s, err));
     fill_costs(e, costs);
-    free_lanes(e, NULL);
+    free_ranks(e, NULL);
     trace->end_ns[e->s->action_count] = 0;
     if (e->s->reload != NULL) {
         const struct pp_eval_inputs in = {.costs = costs};
@@ -258,7 +255,7 @@ enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_in
     PP_TRY(
         check_range(in->stage_begin_ns, e->s->stage_count, INT64_MAX / 4, "begin of stage", err));
     fill_costs(e, in->costs);
-    free_lanes(e, in->begin_ns);
+    free_ranks(e, in->begin_ns);
     trace->end_ns[n] = 0;
     sweep_all(e, in, trace->start_ns, trace->end_ns);
     return PP_OK;
@@ -270,6 +267,24 @@ enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_in
 static bool ran_as_one(const struct pp_trace *trace, int32_t first) {
     return trace->start_ns[first] == trace->start_ns[first + 1] &&
            trace->end_ns[first] == trace->end_ns[first + 1];
+}
+
+/* The action before `at` on its rank that is a transfer to the host, or is not; -1: none. */
+static int32_t nearest_before(const struct pp_sched *s, int32_t begin, int32_t at, bool offload) {
+    int32_t before = at - 1;
+    while (before >= begin && pp_action_is_offload(&s->actions[before]) != offload) {
+        before--;
+    }
+    return before >= begin ? before : -1;
+}
+
+/* Takes `at` if it and its lag end at `start`, and comes first of those that do. */
+static void consider(struct pp_binding *found, const struct pp_trace *trace, int64_t start,
+                     int32_t at, int64_t lag_ns) {
+    if (at >= 0 && trace->end_ns[at] + lag_ns == start &&
+        (found->action < 0 || at < found->action)) {
+        *found = (struct pp_binding){.action = at, .lag_ns = lag_ns};
+    }
 }
 
 struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace, int32_t at) {
@@ -287,30 +302,28 @@ struct pp_binding pp_eval_binding(const void *eval, const struct pp_trace *trace
     }
     int32_t rank = s->stage_rank[s->actions[at].stage];
     bool is_offload = pp_action_is_offload(&s->actions[at]);
-    for (int32_t before = first - 1; before >= s->rank_begin[rank]; before--) {
-        if (!pp_action_is_offload(&s->actions[before]) || is_offload) {
-            if (trace->end_ns[before] == start) {
-                return (struct pp_binding){.action = before};
-            }
-            if (!pp_action_is_offload(&s->actions[before])) {
-                break;
-            }
-        }
+    int32_t before = nearest_before(s, s->rank_begin[rank], first, false);
+    if (before >= 0 && trace->end_ns[before] == start) {
+        return (struct pp_binding){.action = before};
     }
+    if (is_offload) {
+        before = nearest_before(s, s->rank_begin[rank], first, true);
+        bool binds = before >= 0 && trace->end_ns[before] == start;
+        return (struct pp_binding){.action = binds ? before : -1};
+    }
+    struct pp_binding found = {.action = -1};
     for (int32_t part = first; part <= last; part++) {
+        const struct pp_action *a = &s->actions[part];
         int32_t reload = s->reload == NULL ? -1 : s->reload[part];
-        if (reload >= 0 && trace->end_ns[reload] == start) {
-            return (struct pp_binding){.action = reload};
+        consider(&found, trace, start, reload, 0);
+        consider(&found, trace, start, s->producer[part],
+                 e->transfer_ns[pp_sweep_key_of(s, a->type, a->stage)]);
+    }
+    for (int32_t part = first; part <= last && found.action < 0; part++) {
+        int32_t producer = s->producer[part]; /* under a transfer of its own */
+        if (producer >= 0 && s->stage_rank[s->actions[producer].stage] != rank) {
+            found = (struct pp_binding){producer, start - trace->end_ns[producer]};
         }
     }
-    struct pp_binding latest = {.action = -1};
-    for (int32_t part = first; part <= last; part++) {
-        int32_t producer = s->producer[part];
-        if (producer >= 0 && !is_offload &&
-            (latest.action < 0 || trace->end_ns[producer] > trace->end_ns[latest.action])) {
-            latest =
-                (struct pp_binding){.action = producer, .lag_ns = start - trace->end_ns[producer]};
-        }
-    }
-    return latest;
+    return found;
 }

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A run ends here at the latest, and those whom it woke go first: else a rank whose inputs are all
- * there would leave behind an end for every microbatch. */
+/* A run ends here at the latest, and all other ranks that may run go first: else one whose inputs
+ * are all there would leave behind an end for every microbatch. */
 enum { RUN_MAX = 64 };
 
 /* How far ahead in its list the next actions of a rank are fetched while it runs: it comes back
@@ -31,7 +31,6 @@ struct walk {
                                  done */
     int32_t *ready;           /* [rank_count] stack of ranks that may advance */
     int32_t ready_count;
-    int32_t visited_count;
     uint64_t *word;  /* end of what is written */
     int32_t *slot;   /* [action_count] where the end of a visited action is kept */
     int32_t *unused; /* [action_count] stack of slots whose end nothing needs any more */
@@ -81,61 +80,73 @@ static void fetch(const struct walk *w, int32_t at) {
     __builtin_prefetch(&w->slot[at + FETCH_AHEAD], 1);
 }
 
-/* Goes on with a rank until it lacks an input, its run is long enough or its list ends. A pair
- * needs the inputs of both parts, as where PyTorch places sends and receives, so that one order
- * serves both ways of timing pairs.
+/* Both parts of a pair, or neither: it needs the inputs of both, as where PyTorch places sends and
+ * receives, so that one order serves both ways of timing pairs. @return the input that is lacking,
+ * or -1 */
+static int32_t visit_pair(struct walk *w, int32_t rank, int32_t at) {
+    for (int32_t part = at; part < at + 2; part++) {
+        if (is_lacking(w, w->s->producer[part], link_of(w, &w->s->actions[part]))) {
+            return w->s->producer[part];
+        }
+    }
+    for (int32_t part = at; part < at + 2; part++) {
+        visit(w, part, w->s->producer[part], link_of(w, &w->s->actions[part]));
+    }
+    w->next[rank] = at + 2;
+    w->has_pairs = true;
+    return -1;
+}
+
+/* Goes on with a rank until it lacks an input, its run is long enough or its list ends.
  * @return first action not visited; wait_for is set where an input is lacking */
-static int32_t go_on(struct walk *w, int32_t rank, int32_t stop) {
+static inline int32_t go_on(struct walk *w, int32_t rank, int32_t at, int32_t stop) {
     const struct pp_sched *s = w->s;
-    int32_t at = w->next[rank];
-    while (at < stop) {
+    do {
         const struct pp_action *a = &s->actions[at];
+        if (a->pair == 1) {
+            int32_t lacking = visit_pair(w, rank, at);
+            if (lacking >= 0) {
+                w->wait_for[rank] = lacking;
+                break;
+            }
+            at += 2;
+            continue;
+        }
         const struct link *link = link_of(w, a);
         int32_t producer = s->producer[at];
         if (is_lacking(w, producer, link)) {
             w->wait_for[rank] = producer;
             break;
         }
-        if (a->pair == 1 && is_lacking(w, s->producer[at + 1], link_of(w, a + 1))) {
-            w->wait_for[rank] = s->producer[at + 1];
-            break;
-        }
         visit(w, at, producer, link);
         w->next[rank] = ++at; /* now, as an action may wait for one of its own rank */
-        if (a->pair == 1) {
-            visit(w, at, s->producer[at], link_of(w, a + 1));
-            w->next[rank] = ++at;
-            w->has_pairs = true;
-        }
-    }
+    } while (at < stop);
     return at;
 }
 
-/* One run of a rank. */
-static void run(struct walk *w, int32_t rank) {
+/* One run of a rank that is not done. */
+static inline void run(struct walk *w, int32_t rank) {
     int32_t begin = w->next[rank];
     int32_t end = w->s->rank_begin[rank + 1];
-    int32_t bottom = w->ready_count;
     uint64_t *head = w->word++;
     fetch(w, begin);
-    int32_t at = go_on(w, rank, end - begin > RUN_MAX ? begin + RUN_MAX : end);
+    int32_t at = go_on(w, rank, begin, end - begin > RUN_MAX ? begin + RUN_MAX : end);
     if (at == begin) {
         w->word = head;
         return;
     }
-    bool is_first = begin == w->s->rank_begin[rank];
-    *head = pp_sweep_run_word((struct pp_sweep_run){
-        .at = begin, .count = at - begin, .rank = rank, .is_first = is_first});
-    w->visited_count += at - begin;
-    if (at < end && w->wait_for[rank] < 0) { /* again, once those whom it woke have run */
-        memmove(&w->ready[bottom + 1], &w->ready[bottom],
-                (size_t)(w->ready_count++ - bottom) * sizeof *w->ready);
-        w->ready[bottom] = rank;
+    *head = pp_sweep_run_word((struct pp_sweep_run){.at = begin,
+                                                    .count = at - begin,
+                                                    .rank = rank,
+                                                    .is_first = begin == w->s->rank_begin[rank]});
+    if (at < end && w->wait_for[rank] < 0) { /* it may go on, after all others */
+        memmove(w->ready + 1, w->ready, (size_t)w->ready_count++ * sizeof *w->ready);
+        w->ready[0] = rank;
     }
 }
 
 static enum pp_status walk_all(struct walk *w, struct pp_deadlock *deadlock_p, struct pp_err *err) {
-    for (int32_t rank = w->s->rank_count - 1; rank >= 0; rank--) {
+    for (int32_t rank = 0; rank < w->s->rank_count; rank++) { /* the last first: it waits */
         w->next[rank] = w->s->rank_begin[rank];
         w->wait_for[rank] = -1;
         w->ready[w->ready_count++] = rank;
@@ -143,8 +154,10 @@ static enum pp_status walk_all(struct walk *w, struct pp_deadlock *deadlock_p, s
     while (w->ready_count > 0) {
         run(w, w->ready[--w->ready_count]);
     }
-    if (w->visited_count < w->s->action_count) {
-        return pp_check_order_cycle(w->s, w->next, deadlock_p, err);
+    for (int32_t rank = 0; rank < w->s->rank_count; rank++) {
+        if (w->next[rank] < w->s->rank_begin[rank + 1]) {
+            return pp_check_order_cycle(w->s, w->next, deadlock_p, err);
+        }
     }
     return PP_OK;
 }

@@ -9,7 +9,7 @@
  * size, so what a sweep reads stays in the first cache.
  *
  * A run is one word that tells where it is, then a word an action:
- *   run     first 1 bit | rank 12 | count 19 | at 32
+ *   run     rank 12 bits | count 20 | first 1 | at 31
  *   action  key 18 | out 23 | in 23
  */
 #ifndef PP_SIM_EVAL_SWEEP_H
@@ -50,14 +50,14 @@ struct pp_sweep_run {
 };
 
 static inline struct pp_sweep_run pp_sweep_run_of(uint64_t word) {
-    return (struct pp_sweep_run){.at = (int32_t)(word & UINT32_MAX),
-                                 .count = (int32_t)(word >> 32 & 0x7ffff),
-                                 .rank = (int32_t)(word >> 51 & 0xfff),
-                                 .is_first = word >> 63 != 0};
+    return (struct pp_sweep_run){.at = (int32_t)(word & INT32_MAX),
+                                 .count = (int32_t)(word >> 32 & 0xfffff),
+                                 .rank = (int32_t)(word >> 52),
+                                 .is_first = (word >> 31 & 1) != 0};
 }
 
 static inline uint64_t pp_sweep_run_word(struct pp_sweep_run run) {
-    return (uint64_t)run.is_first << 63 | (uint64_t)run.rank << 51 | (uint64_t)run.count << 32 |
+    return (uint64_t)run.rank << 52 | (uint64_t)run.count << 32 | (uint64_t)run.is_first << 31 |
            (uint64_t)run.at;
 }
 

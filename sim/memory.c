@@ -40,22 +40,74 @@ static struct pp_memory_effect cell_effect(const struct pp_sched *s,
     return e;
 }
 
+/* A column that may be NULL, for reading without asking each time: zeros are at[0] alone. */
+struct column {
+    const int64_t *at;
+    int32_t mask;
+};
+
+static struct column column_of(const int64_t *array) {
+    static const int64_t zero[1] = {0};
+    return array == NULL ? (struct column){zero, 0} : (struct column){array, -1};
+}
+
+static int64_t figure(struct column c, int32_t stage) {
+    return c.at[stage & c.mask];
+}
+
+/* Peak of a rank without offloads or pairs that run as one: the hot loop of a search. */
+static struct pp_rank_memory plain_peak(const struct pp_sched *s,
+                                        const struct pp_memory_model *model, int32_t rank) {
+    const struct column f_adds = column_of(model->f_adds);
+    const struct column i_frees = column_of(model->i_frees);
+    const struct column w_frees = column_of(model->w_frees);
+    const struct column f_transient = column_of(model->f_transient);
+    const struct column b_transient = column_of(model->b_transient);
+    int64_t amount = entry(model->base, rank);
+    struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
+    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
+        const struct pp_action *a = &s->actions[at];
+        int64_t frees = 0;
+        int64_t high;
+        if (a->type == PP_F) {
+            amount += figure(f_adds, a->stage);
+            high = amount + figure(f_transient, a->stage);
+        } else {
+            high = amount + figure(b_transient, a->stage);
+            frees = (a->type != PP_W ? figure(i_frees, a->stage) : 0) +
+                    (a->type != PP_I ? figure(w_frees, a->stage) : 0);
+        }
+        if (high > peak.peak) {
+            peak = (struct pp_rank_memory){.peak = high, .peak_action = at};
+        }
+        amount -= frees;
+    }
+    return peak;
+}
+
+/* The same with offloads that take no time, or pairs as one. */
+static struct pp_rank_memory cell_peak(const struct pp_sched *s,
+                                       const struct pp_memory_model *model, int32_t rank) {
+    int64_t amount = entry(model->base, rank);
+    struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
+    int32_t size;
+    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at += size) {
+        struct pp_memory_effect e = cell_effect(s, model, at, &size);
+        amount += e.adds;
+        if (amount + e.transient > peak.peak) {
+            peak = (struct pp_rank_memory){.peak = amount + e.transient, .peak_action = at};
+        }
+        amount -= e.frees;
+    }
+    return peak;
+}
+
 void pp_memory_peaks(const struct pp_sched *s, const struct pp_memory_model *model,
                      struct pp_rank_memory *peaks) {
     PP_ASSERT(!s->lowered);
+    bool is_plain = s->reload == NULL && !model->pairs_as_one;
     for (int32_t rank = 0; rank < s->rank_count; rank++) {
-        int64_t amount = entry(model->base, rank);
-        struct pp_rank_memory peak = {.peak = amount, .peak_action = -1};
-        int32_t size;
-        for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at += size) {
-            struct pp_memory_effect e = cell_effect(s, model, at, &size);
-            amount += e.adds;
-            if (amount + e.transient > peak.peak) {
-                peak = (struct pp_rank_memory){.peak = amount + e.transient, .peak_action = at};
-            }
-            amount -= e.frees;
-        }
-        peaks[rank] = peak;
+        peaks[rank] = is_plain ? plain_peak(s, model, rank) : cell_peak(s, model, rank);
     }
 }
 

@@ -37,11 +37,6 @@ static int32_t peak_action(const struct pp_sched *s, const struct pp_plan *plan,
     return -1;
 }
 
-/* The type by which the logits of a stage's microbatch are gone, B apart. */
-static enum pp_action_type ends_logits(int32_t stage) {
-    return stage == 0 ? PP_W : PP_I;
-}
-
 /* What microbatches hold when action `peak` runs. */
 static void add_activations(const struct pp_replay *replay, const struct pp_plan *plan,
                             int32_t rank, int32_t peak, struct pp_memory_parts *p) {
@@ -54,7 +49,7 @@ static void add_activations(const struct pp_replay *replay, const struct pp_plan
         int64_t logits = plan->stage_costs[a->stage].logits_bytes;
         held += e.adds - (at < peak ? e.frees : 0);
         p->logits += a->type == PP_F ? logits : 0;
-        bool ends = at < peak && (a->type == PP_B || a->type == ends_logits(a->stage));
+        bool ends = at < peak && (a->type == PP_B || a->type == PP_I);
         p->logits -= ends ? logits : 0;
     }
     p->activations = held - p->logits;

@@ -31,8 +31,8 @@ int64_t pp_memory_parts_sum(const struct pp_memory_parts *parts);
 
 /**
  * The parts of a rank at the action that makes its peak: together plan->peak_bytes[rank]. Logits
- * are there from a head stage's F until its I or B (of stage 0, whose I does nothing, its W or B);
- * what W still needs of them counts as activations.
+ * are there from a head stage's F until its I or B; what W still needs of them counts as
+ * activations.
  * @param replay    of the plan's schedule, the plan's costs filled in last
  * @param plan      with costs
  * @param gathered  [stage_count] by pp_cost_gathered; NULL: gathered parameters count as parameters

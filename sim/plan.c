@@ -14,7 +14,7 @@ enum pp_status pp_plan_sink_add(struct pp_plan_sink *sink, const struct pp_plan 
         return PP_E_RANGE;
     }
     if (sink->plan_count == sink->capacity) {
-        int32_t capacity = sink->capacity == 0 ? 256 : 2 * sink->capacity;
+        int32_t capacity = sink->capacity == 0 ? 16 : 2 * sink->capacity;
         struct pp_plan *plans = realloc(sink->plans, (size_t)capacity * sizeof *plans);
         if (plans == NULL) {
             return pp_fail(err, PP_E_NOMEM, "out of memory for %d plans", capacity);

@@ -37,7 +37,10 @@ struct pp_plan_request {
     int64_t gpu_count; /* the world; see pp_plan_default_gpus */
     bool search_pp;
     const struct pp_sched *csv; /* the recipe's pp_schedule_csv, read and sealed; NULL if none */
-    const volatile sig_atomic_t *stop; /* nonzero interrupts; may be NULL */
+    const volatile sig_atomic_t *stop; /* nonzero interrupts; may be NULL. Written by the thread
+                                          that searches, as by a signal handler */
+    int32_t thread_count; /* at most 8 are used; 0: as many as the process may. Any number gives
+                             the same set */
 };
 
 /** The choices that make a plan. */

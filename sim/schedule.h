@@ -147,8 +147,8 @@ enum pp_status pp_sched_add_idle(struct pp_sched *s, int32_t rank, int32_t count
  * `count` flushes of a sealed schedule, one after the other: every rank's list `count` times, with
  * microbatches numbered on (flush k has k * microbatch_count ...).
  * @param repeated_p  a new schedule, sealed
- * @return PP_OK, PP_E_ARG (`s` is lowered), PP_E_RANGE (count < 1, or too many microbatches or
- *         actions), PP_E_NOMEM
+ * @return PP_OK, PP_E_ARG (`s` is lowered), PP_E_RANGE (count < 1, or too many microbatches,
+ *         actions or cells of a row), PP_E_NOMEM
  */
 enum pp_status pp_sched_repeat(const struct pp_sched *s, int32_t count,
                                struct pp_sched **repeated_p, struct pp_err *err);

@@ -50,11 +50,11 @@ CREATE TABLE plan_rows (
     dp_size               INTEGER NOT NULL,
     uses_csv              INTEGER NOT NULL,
     uses_fqns             INTEGER NOT NULL,
-    flush_time_ns         INTEGER NOT NULL,       -- of unit costs where step_time_ns is NULL
-    step_time_ns          INTEGER,
-    grad_sync_ns          INTEGER,
-    param_gather_ns       INTEGER,
-    optimizer_ns          INTEGER,
+    flush_time_ns         INTEGER NOT NULL,       -- one alone; of unit costs where step_time_ns is NULL
+    step_time_ns          INTEGER,                -- all flushes, one into the other, and these three:
+    grad_sync_ns          INTEGER,                -- from the flushes' end to the last reduction
+    param_gather_ns       INTEGER,                -- by which gathering stages first puts that end off
+    optimizer_ns          INTEGER,                -- from the last reduction to the end
     bubble_ratio          REAL NOT NULL,
     peak_memory_bytes     TEXT,                   -- per rank, upper end
     resident_memory_bytes TEXT,                   -- per rank, the part that is always there

@@ -11,17 +11,17 @@
 
 struct pp_step {
     const struct pp_sched *s;
-    struct pp_trace trace;  /* of the flushes behind the first */
-    int32_t *last_action;   /* [rank_count] its last compute action */
-    int32_t *used;          /* [stage_count] stages by rank, then by their first use */
-    int32_t *reduced;       /* [stage_count] stages by rank, then by their last B or W */
-    int32_t *last_weight;   /* [stage_count] that B or W */
-    int32_t *stages_begin;  /* [rank_count + 1] of a rank in `used` and `reduced` */
-    int64_t *stage_begin;   /* [stage_count] when it is gathered */
-    int64_t *through;       /* [PP_STEP_MAX_FLUSHES + 1][rank_count] end of compute after so many */
-    int64_t *lane_full;     /* likewise [][rank_count]: when the lane would be through with the
-                               reductions of that flush, had it nothing left from those before */
-    int64_t *lane;          /* [rank_count] when the lane is through */
+    struct pp_trace trace; /* of the flushes behind the first */
+    int32_t *last_action;  /* [rank_count] its last compute action */
+    int32_t *used;         /* [stage_count] stages by rank, then by their first use */
+    int32_t *reduced;      /* [stage_count] stages by rank, then by their last B or W */
+    int32_t *last_weight;  /* [stage_count] that B or W */
+    int32_t *stages_begin; /* [rank_count + 1] of a rank in `used` and `reduced` */
+    int64_t *stage_begin;  /* [stage_count] when it is gathered */
+    int64_t *through;      /* [PP_STEP_MAX_FLUSHES + 1][rank_count] end of compute after so many */
+    int64_t *lane_full;    /* likewise [][rank_count]: when the lane would be through with the
+                              reductions of that flush, had it nothing left from those before */
+    int64_t *lane; /* [rank_count] when the lane is through, in the end with the optimizer */
     int64_t *reductions_ns; /* [rank_count] all reductions of a flush */
 };
 
@@ -134,6 +134,12 @@ static enum pp_status check_inputs(const struct pp_step *step, const struct pp_s
         return pp_fail(err, PP_E_RANGE, "flushes of a step: got %lld, need at least 1",
                        (long long)in->flush_count);
     }
+    for (int32_t rank = 0; in->begin_ns != NULL && rank < step->s->rank_count; rank++) {
+        if (in->begin_ns[rank] < 0 || in->begin_ns[rank] > CLOCK_MAX_NS) {
+            return pp_fail(err, PP_E_RANGE, "begin of rank %d is %lld ns, expected 0 to %lld", rank,
+                           (long long)in->begin_ns[rank], (long long)CLOCK_MAX_NS);
+        }
+    }
     PP_TRY(check_figures(in->unshard_ns, step->s->stage_count, "gather of stage", err));
     PP_TRY(check_figures(in->reduce_ns, step->s->stage_count, "reduction of stage", err));
     return check_figures(in->optimizer_ns, step->s->rank_count, "optimizer of rank", err);
@@ -149,7 +155,8 @@ static int64_t gather(struct run *r) {
     struct pp_step *step = r->step;
     int64_t gathered = 0;
     for (int32_t rank = 0; rank < step->s->rank_count; rank++) {
-        int64_t end = 0;
+        int64_t begin = figure(r->in->begin_ns, rank);
+        int64_t end = begin;
         for (int32_t i = step->stages_begin[rank]; i < step->stages_begin[rank + 1]; i++) {
             end += figure(r->in->unshard_ns, step->used[i]);
             step->stage_begin[step->used[i]] = end;
@@ -157,7 +164,8 @@ static int64_t gather(struct run *r) {
                 gathered = pp_max_i64(gathered, end);
             }
         }
-        r->gathers = r->gathers || end > 0;
+        r->gathers = r->gathers || end > begin;
+        step->through[rank] = begin;
         step->lane[rank] = end;
     }
     return gathered;
@@ -253,12 +261,10 @@ static enum pp_status run_flushes(struct run *r, const struct pp_eval *eval,
                                   const struct pp_costs *costs, struct pp_trace *trace,
                                   struct pp_err *err) {
     struct pp_step *step = r->step;
-    struct pp_eval_inputs in = {.costs = costs, .stage_begin_ns = step->stage_begin};
-    PP_TRY(r->gathers ? pp_eval_run_with(eval, &in, trace, err)
-                      : pp_eval_run(eval, costs, trace, err));
-    for (int32_t rank = 0; rank < step->s->rank_count; rank++) {
-        step->through[rank] = 0;
-    }
+    struct pp_eval_inputs in = {
+        .costs = costs, .begin_ns = r->in->begin_ns, .stage_begin_ns = step->stage_begin};
+    PP_TRY(r->gathers || r->in->begin_ns != NULL ? pp_eval_run_with(eval, &in, trace, err)
+                                                 : pp_eval_run(eval, costs, trace, err));
     PP_TRY(note_flush(r, trace, err));
     in.stage_begin_ns = NULL;
     while (r->flush < r->in->flush_count && !find_cycle(r) && r->flush < PP_STEP_MAX_FLUSHES) {
@@ -320,6 +326,10 @@ static enum pp_status finish(struct run *r, struct pp_step_times *t, struct pp_e
         alone = pp_max_i64(alone, step->lane[rank] + optimizer);
         optimizer_most = pp_max_i64(optimizer_most, optimizer);
     }
+    for (int32_t rank = 0; rank < step->s->rank_count; rank++) {
+        step->lane[rank] =
+            (r->in->barrier ? t->reduced_ns : step->lane[rank]) + figure(r->in->optimizer_ns, rank);
+    }
     t->step_ns = r->in->barrier ? t->reduced_ns + optimizer_most : alone;
     t->flushes_run = r->flush;
     return t->reduced_ns > CLOCK_MAX_NS ? too_long(r, err) : PP_OK;
@@ -345,4 +355,8 @@ enum pp_status pp_step_run(struct pp_step *step, const struct pp_eval *eval,
     PP_TRY(finish(&r, &times, err));
     *times_p = times;
     return PP_OK;
+}
+
+const int64_t *pp_step_done_ns(const struct pp_step *step) {
+    return step->lane;
 }

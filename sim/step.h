@@ -38,6 +38,7 @@ struct pp_step_inputs {
     const int64_t *reduce_ns;    /* [stage_count] of one REDUCE_GRAD */
     const int64_t *optimizer_ns; /* [rank_count] */
     bool barrier;
+    const int64_t *begin_ns; /* [rank_count] when each rank begins the step */
 };
 
 struct pp_step_times {
@@ -71,5 +72,23 @@ enum pp_status pp_step_run(struct pp_step *step, const struct pp_eval *eval,
                            struct pp_err *err);
 
 enum { PP_STEP_MAX_FLUSHES = 64 };
+
+/** When each rank is through with its optimizer in the last run: [rank_count], owned by `step`. */
+const int64_t *pp_step_done_ns(const struct pp_step *step);
+
+/**
+ * What a step takes in the long run, one after the other, each rank beginning its next when its
+ * optimizer is through: with a barrier the time of one step where all optimizers take the same;
+ * without, ranks keep the slant of the pipeline from step to step, so that fill and drain are paid
+ * once. in->begin_ns is where the first begins.
+ * @param pace_ns_p  to nearest where steps repeat in groups
+ * @return PP_OK, as pp_step_run, PP_E_NOMEM
+ * Cost: that of a few steps, at most PP_STEP_MAX_STEPS; after that many, the pace of the last.
+ */
+enum pp_status pp_step_pace(struct pp_step *step, const struct pp_eval *eval,
+                            const struct pp_costs *costs, const struct pp_step_inputs *in,
+                            struct pp_trace *trace, int64_t *pace_ns_p, struct pp_err *err);
+
+enum { PP_STEP_MAX_STEPS = 32 };
 
 #endif

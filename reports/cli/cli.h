@@ -44,6 +44,7 @@ enum pp_status pp_cli_answer(struct pp_cli *cli, json_t *document, struct pp_err
 /* ---- options ---- */
 
 enum pp_option_kind {
+    PP_OPT_HEADING,  /* no flag: `help` heads those that follow in --help */
     PP_OPT_FLAG,     /* bool *: set to true */
     PP_OPT_TEXT,     /* const char ** */
     PP_OPT_INT,      /* int64_t *, within [low, high] */
@@ -61,7 +62,7 @@ struct pp_option_list {
 };
 
 struct pp_option {
-    const char *name; /* with its dashes: "--layers" */
+    const char *name; /* with its dashes: "--layers"; "" of a heading */
     enum pp_option_kind kind;
     void *value;
     bool *given_p; /* set to true if present; may be NULL */

@@ -67,6 +67,7 @@ static json_t *document_of(const struct pp_cli *cli, const struct pp_simulation 
     json_object_set_new(document, "communication", communication_json(sim));
     json_object_set_new(document, "makespan_ns", json_integer(m->makespan_ns));
     json_object_set_new(document, "step_ns", json_integer(sim->step_ns));
+    json_object_set_new(document, "pace_ns", json_integer(sim->pace_ns));
     json_object_set_new(document, "span_ns", json_integer(m->span_ns));
     json_object_set_new(document, "bubble_ratio", json_real(m->bubble_ratio));
     json_object_set_new(document, "span_bubble_ratio", json_real(m->span_bubble_ratio));
@@ -81,6 +82,7 @@ static json_t *document_of(const struct pp_cli *cli, const struct pp_simulation 
     if (sim->flags->critical_path > 0) {
         json_object_set_new(document, "critical_path", pp_critical_path_json(sim));
     }
+    pp_variation_put(&sim->variation, document);
     return document;
 }
 
@@ -119,6 +121,10 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct pp_simul
                 sim->flags->lanes.optimizer_ns > 0 ? " and the optimizer" : "",
                 pp_us_text(sim->step_ns, number));
     }
+    if (sim->flags->lanes.no_barrier) {
+        fprintf(cli->out, "in the long run, without a barrier, %s us a step\n",
+                pp_us_text(sim->pace_ns, number));
+    }
     fprintf(cli->out, "bubble ratio %.6f, span bubble ratio %.6f, over ideal ratio %.6f\n",
             m->bubble_ratio, m->span_bubble_ratio, m->over_ideal_ratio);
     struct pp_idle total = pp_idle_total(sim->idle, s->rank_count);
@@ -138,6 +144,9 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct pp_simul
     }
     if (status == PP_OK && sim->flags->critical_path > 0) {
         status = pp_critical_path_print(cli->out, sim, err);
+    }
+    if (status == PP_OK) {
+        pp_variation_print(&sim->variation, cli->out);
     }
     return status;
 }
@@ -172,10 +181,26 @@ static enum pp_status answer_deadlock(struct pp_cli *cli, const struct pp_simula
     return pp_cli_answer(cli, document, err);
 }
 
+static enum pp_status vary(const struct pp_cli *cli, struct pp_simulation *sim,
+                           struct pp_err *err) {
+    const struct pp_vary_options *o = &sim->flags->vary;
+    if (sim->setup.on_lanes && pp_vary_options_asked_for(o)) {
+        pp_fail(err, PP_E_USAGE, "durations cannot vary where communication has lanes");
+        pp_hint(err, "leave out the flags of either; --t-p2p alone needs no lanes");
+        return PP_E_USAGE;
+    }
+    return pp_variation_run(&sim->variation, o, pp_simulation_compute(sim), &sim->costs.costs,
+                            cli->stop, err);
+}
+
 static enum pp_status simulate(struct pp_cli *cli, const struct pp_simulate_flags *flags,
                                const struct pp_usage *usage, struct pp_err *err) {
     struct pp_simulation sim = {.flags = flags};
+    PP_TRY(pp_vary_options_check(&flags->vary, err));
     enum pp_status status = pp_simulation_run(&sim, usage, err);
+    if (status == PP_OK) {
+        status = vary(cli, &sim, err);
+    }
     if (status == PP_OK) {
         status = answer(cli, &sim, err);
     } else if (status == PP_E_DEADLOCK && pp_simulation_ran(&sim) != NULL) {
@@ -187,24 +212,27 @@ static enum pp_status simulate(struct pp_cli *cli, const struct pp_simulate_flag
 
 enum pp_status pp_cmd_simulate(struct pp_cli *cli, int argc, char **argv, struct pp_err *err) {
     struct pp_simulate_flags flags = {.costs = PP_COST_OPTIONS_DEFAULT,
-                                      .lanes = PP_LANE_OPTIONS_DEFAULT};
+                                      .lanes = PP_LANE_OPTIONS_DEFAULT,
+                                      .vary = PP_VARY_OPTIONS_DEFAULT};
     const struct pp_option own[] = {
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "OUTPUT:"},
         {"--explain", PP_OPT_FLAG, &flags.explain, NULL, 0, 0, "",
          "say of every rank why it is idle"},
         {"--critical-path", PP_OPT_INT, &flags.critical_path, NULL, 0, PP_SCHED_MAX_LOWERED_ACTIONS,
          "N", "show the last N actions of the critical path"},
     };
     enum { OWN_COUNT = sizeof own / sizeof own[0] };
-    struct pp_option
-        options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT + PP_LANE_OPTION_COUNT + OWN_COUNT];
+    struct pp_option options[PP_SCHED_OPTION_COUNT + PP_COST_OPTION_COUNT + PP_LANE_OPTION_COUNT +
+                             PP_VARY_OPTION_COUNT + OWN_COUNT];
     struct pp_option *row = options;
     pp_sched_options_rows(&flags.sched, row);
     pp_cost_options_rows(&flags.costs, row += PP_SCHED_OPTION_COUNT);
     pp_lane_options_rows(&flags.lanes, row += PP_COST_OPTION_COUNT);
-    memcpy(row + PP_LANE_OPTION_COUNT, own, sizeof own);
+    pp_vary_options_rows(&flags.vary, row += PP_LANE_OPTION_COUNT);
+    memcpy(row + PP_VARY_OPTION_COUNT, own, sizeof own);
     const struct pp_usage usage = {
         .synopsis = "pipeplan simulate (--schedule NAME --pp P --microbatches M | --csv FILE "
-                    "--stages S) [COSTS] [COMMUNICATION]",
+                    "--stages S) [COSTS] [COMMUNICATION] [VARIATION]",
         .about = "Runs a schedule on paper: makespan, bubbles, why ranks are idle, and what each "
                  "rank does and holds.",
         .example = "pipeplan simulate --schedule 1F1B --pp 4 --microbatches 16 --t-f 1ms --t-i "

@@ -5,6 +5,7 @@
 
 void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows) {
     const struct pp_option table[PP_COST_OPTION_COUNT] = {
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "COSTS (a bare duration is in us):"},
         {"--t-f", PP_OPT_DURATION, &o->f_ns, &o->has_f, 0, 0, "D",
          "forward of a rank's whole share; default 1us"},
         {"--t-i", PP_OPT_DURATION, &o->i_ns, &o->has_i, 0, 0, "D",

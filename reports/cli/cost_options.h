@@ -24,7 +24,7 @@ struct pp_cost_options {
         .f_ns = 1000, .i_ns = 1000, .w_ns = 1000, .mem_w = {1, 1}, .limit = { 0, 1 }               \
     }
 
-enum { PP_COST_OPTION_COUNT = 10 };
+enum { PP_COST_OPTION_COUNT = 11 };
 
 /* Writes the rows of an option table. @param rows  [PP_COST_OPTION_COUNT] */
 void pp_cost_options_rows(struct pp_cost_options *o, struct pp_option *rows);

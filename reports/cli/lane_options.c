@@ -7,14 +7,16 @@
 
 void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows) {
     const struct pp_option table[PP_LANE_OPTION_COUNT] = {
-        {"--runtime", PP_OPT_TEXT, &o->runtime, NULL, 0, 0, "ours|torch|megatron",
-         "run sends and receives on lanes, as this runtime does"},
-        {"--lowering", PP_OPT_TEXT, &o->lowering, NULL, 0, 0, "torch|ours",
-         "where they are placed; default torch for torch, else ours"},
-        {"--channels", PP_OPT_TEXT, &o->channels, NULL, 0, 0, "rank|pair|directed",
-         "which transfers share a queue; default the runtime's"},
-        {"--comms", PP_OPT_TEXT, &o->comms, NULL, 0, 0, "rendezvous|buffered:K",
-         "what a send waits for; default rendezvous"},
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "",
+         "COMMUNICATION (any of these puts transfers and collectives on lanes of their own):"},
+        {"--runtime", PP_OPT_TEXT, &o->runtime, NULL, 0, 0, "NAME",
+         "whose habits: ours, torch (a queue a pair) or megatron (batched); default ours"},
+        {"--lowering", PP_OPT_TEXT, &o->lowering, NULL, 0, 0, "MODE",
+         "where sends and receives stand: torch or ours; default torch for torch, else ours"},
+        {"--channels", PP_OPT_TEXT, &o->channels, NULL, 0, 0, "KIND",
+         "which share a queue: rank, pair or directed; default the runtime's"},
+        {"--comms", PP_OPT_TEXT, &o->comms, NULL, 0, 0, "KIND",
+         "what a send waits for: rendezvous or buffered:K; default rendezvous"},
         {"--hardware", PP_OPT_TEXT, &o->hardware, NULL, 0, 0, "NAME|FILE",
          "links of this machine: bandwidth, latency, ranks a node"},
         {"--link-bandwidth", PP_OPT_RATE, &o->link_rate, &o->has_link_rate, 0, 0, "RATE",
@@ -39,10 +41,11 @@ void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows) {
          PP_TRANSFER_MAX_BYTES, "SIZE", "that cross its link for this"},
         {"--collectives-in-node", PP_OPT_FLAG, &o->collectives_in_node, NULL, 0, 0, "",
          "they use the rank's port, not its NIC"},
-        {"--reduce", PP_OPT_TEXT, &o->reduce, NULL, 0, 0, "step|flush|microbatch",
-         "how often gradients are reduced; default step"},
+        {"--reduce", PP_OPT_TEXT, &o->reduce, NULL, 0, 0, "WHEN",
+         "gradients are reduced once a step, flush or microbatch; default step"},
         {"--reshard-after-forward", PP_OPT_FLAG, &o->reshard, NULL, 0, 0, "",
          "parameters are freed after every use"},
+        {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "STEP:"},
         {"--flushes", PP_OPT_INT, &o->flushes, NULL, 1, PP_SCHED_MAX_MICROBATCHES, "N",
          "flushes of one step, one after the other; default 1"},
         {"--t-optimizer", PP_OPT_DURATION, &o->optimizer_ns, NULL, 0, 0, "D",
@@ -200,7 +203,13 @@ static enum pp_status read_links(const struct pp_lane_options *o, struct pp_lane
 enum pp_status pp_lane_options_read(const struct pp_lane_options *o, int32_t microbatch_count,
                                     struct pp_lane_setup *setup_p, struct pp_err *err) {
     struct pp_lane_setup setup = {.ranks_per_nic = (int32_t)o->ranks_per_nic};
-    setup.on_lanes = lane_flag(o) != NULL;
+    const char *flag = lane_flag(o);
+    setup.on_lanes = flag != NULL;
+    if (o->no_barrier && flag != NULL) {
+        pp_fail(err, PP_E_USAGE, "--no-barrier does not go with %s", flag);
+        pp_hint(err, "steps in the long run are told without lanes, transfers by --t-p2p");
+        return PP_E_USAGE;
+    }
     PP_TRY(read_runtime(o, &setup, err));
     PP_TRY(read_lowering(o, microbatch_count, &setup, err));
     PP_TRY(read_links(o, &setup, err));

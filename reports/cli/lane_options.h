@@ -20,7 +20,7 @@ struct pp_lane_options {
 #define PP_LANE_OPTIONS_DEFAULT                                                                    \
     { .flushes = 1, .ranks_per_nic = 1 }
 
-enum { PP_LANE_OPTION_COUNT = 21 };
+enum { PP_LANE_OPTION_COUNT = 23 };
 
 /* Writes the rows of an option table. @param rows  [PP_LANE_OPTION_COUNT] */
 void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows);

@@ -14,7 +14,7 @@ static enum pp_status unknown_flag(const struct pp_usage *usage, const char *arg
     int32_t best = 4; /* further away is no typing mistake */
     for (int32_t i = 0; i < usage->option_count; i++) {
         int32_t d = pp_word_distance(name, usage->options[i].name);
-        if (d < best) {
+        if (d < best && usage->options[i].kind != PP_OPT_HEADING) {
             best = d;
             nearest = usage->options[i].name;
         }
@@ -33,6 +33,8 @@ static enum pp_status set_value(const struct pp_option *o, const char *text, str
     int64_t ratio[2] = {0, 1};
     enum pp_status status = PP_OK;
     switch (o->kind) {
+    case PP_OPT_HEADING:
+        return PP_OK;
     case PP_OPT_FLAG:
         *(bool *)o->value = true;
         return PP_OK;
@@ -130,12 +132,16 @@ static void print_help(const struct pp_cli *cli, const struct pp_usage *usage) {
     fprintf(cli->out, "%s\n\n%s\n\n", usage->synopsis, usage->about);
     for (int32_t i = 0; i < usage->option_count; i++) {
         const struct pp_option *o = &usage->options[i];
+        if (o->kind == PP_OPT_HEADING) {
+            fprintf(cli->out, "\n%s\n", o->help);
+            continue;
+        }
         char left[64];
         snprintf(left, sizeof left, "%s%s%s", o->name, o->kind == PP_OPT_FLAG ? "" : " ",
                  o->kind == PP_OPT_FLAG ? "" : o->what);
-        fprintf(cli->out, "  %-28s %s\n", left, o->help);
+        fprintf(cli->out, "  %-26s %s\n", left, o->help);
     }
-    fprintf(cli->out, "  %-28s %s\n\nexample: %s\n", "--json", "print one JSON document",
+    fprintf(cli->out, "  %-26s %s\n\nexample: %s\n", "--json", "print one JSON document",
             usage->example);
 }
 

@@ -1,5 +1,7 @@
 #include "reports/cli/simulation.h"
 
+#include "sim/step.h"
+
 #include <stdlib.h>
 
 void pp_simulation_deinit(struct pp_simulation *sim) {
@@ -70,6 +72,37 @@ static enum pp_status alloc_figures(struct pp_simulation *sim, struct pp_err *er
     return PP_OK;
 }
 
+/* Without a barrier ranks begin their next step one by one. */
+static enum pp_status find_pace(struct pp_simulation *sim, struct pp_err *err) {
+    const struct pp_lane_options *o = &sim->flags->lanes;
+    sim->step_ns = sim->pace_ns = sim->metrics.makespan_ns + o->optimizer_ns;
+    if (!o->no_barrier) {
+        return PP_OK;
+    }
+    const struct pp_sched *s = pp_simulation_compute(sim);
+    int64_t *optimizer_ns = malloc((size_t)s->rank_count * sizeof *optimizer_ns);
+    struct pp_trace trace = {0};
+    struct pp_step *step = NULL;
+    enum pp_status status = pp_step_create(s, &step, err);
+    if (status == PP_OK) {
+        status = pp_trace_init(&trace, s, err);
+    }
+    if (status == PP_OK && optimizer_ns == NULL) {
+        status = pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", s->rank_count);
+    }
+    if (status == PP_OK) {
+        for (int32_t rank = 0; rank < s->rank_count; rank++) {
+            optimizer_ns[rank] = o->optimizer_ns;
+        }
+        const struct pp_step_inputs in = {.flush_count = 1, .optimizer_ns = optimizer_ns};
+        status = pp_step_pace(step, sim->eval, &sim->costs.costs, &in, &trace, &sim->pace_ns, err);
+    }
+    pp_step_destroy(step);
+    pp_trace_deinit(&trace);
+    free(optimizer_ns);
+    return status;
+}
+
 enum pp_status pp_simulation_run(struct pp_simulation *sim, const struct pp_usage *usage,
                                  struct pp_err *err) {
     PP_TRY(make_schedule(sim, usage, err));
@@ -81,7 +114,7 @@ enum pp_status pp_simulation_run(struct pp_simulation *sim, const struct pp_usag
         PP_TRY(pp_eval_run(sim->eval, &sim->costs.costs, &sim->trace, err));
     }
     pp_metrics_of(&sim->trace, &sim->metrics, sim->busy_ns);
-    sim->step_ns = sim->metrics.makespan_ns + sim->flags->lanes.optimizer_ns;
+    PP_TRY(find_pace(sim, err));
     struct pp_cause_inputs causes = pp_simulation_cause_inputs(sim);
     pp_idle_of(&sim->trace, &causes, sim->idle);
     return pp_stage_costs_peaks(&sim->costs, sim->flush, sim->peaks, err);

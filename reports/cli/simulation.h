@@ -4,6 +4,7 @@
 
 #include "reports/cli/lane_run.h"
 #include "reports/cli/sched_options.h"
+#include "reports/cli/vary_options.h"
 #include "sim/causes.h"
 #include "sim/metrics.h"
 
@@ -11,6 +12,7 @@ struct pp_simulate_flags {
     struct pp_sched_options sched;
     struct pp_cost_options costs;
     struct pp_lane_options lanes;
+    struct pp_vary_options vary;
     bool explain;          /* causes of each rank's idle time as text */
     int64_t critical_path; /* how many actions of it to show, the last ones */
 };
@@ -27,10 +29,12 @@ struct pp_simulation {
     struct pp_lane_run lanes; /* with it */
     struct pp_trace trace;
     struct pp_metrics metrics;
-    int64_t *busy_ns;            /* [rank_count] */
-    struct pp_idle *idle;        /* [rank_count] */
-    struct pp_activation *peaks; /* [rank_count] of one flush */
-    int64_t step_ns;             /* optimizer included */
+    int64_t *busy_ns;              /* [rank_count] */
+    struct pp_idle *idle;          /* [rank_count] */
+    struct pp_activation *peaks;   /* [rank_count] of one flush */
+    int64_t step_ns;               /* one step, optimizer included */
+    int64_t pace_ns;               /* a step in the long run; step_ns with a barrier */
+    struct pp_variation variation; /* of the makespan of all flushes */
     struct pp_deadlock deadlock;
 };
 

@@ -161,6 +161,16 @@ Test(cli_lanes, the_optimizer_ends_the_step) {
     json_decref(d);
 }
 
+Test(cli_lanes, without_a_barrier_steps_keep_their_slant) {
+    json_t *d = run_json("simulate --schedule ZBH2 --pp 4 --microbatches 12 --t-optimizer 2us "
+                         "--no-barrier",
+                         0);
+    cr_assert_eq(integer_of(d, "step_ns"), integer_of(d, "makespan_ns") + 2 * UNIT);
+    cr_assert_eq(integer_of(d, "pace_ns"), integer_of(d, "span_ns") + 2 * UNIT);
+    json_decref(d);
+    expect_error(GPIPE2 "--no-barrier --runtime ours", 2, "E_USAGE", "--no-barrier");
+}
+
 /* ---- causes and the critical path ---- */
 
 Test(cli_lanes, a_pipeline_of_equal_stages_fills_and_drains) {

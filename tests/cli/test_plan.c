@@ -71,6 +71,9 @@ Test(plan, answers_what_the_recipe_does_and_what_is_better) {
     expect_member(current, "error", "null");
     cr_assert_eq(json_array_size(json_object_get(current, "peak_memory_bytes")), 4);
     cr_assert_gt(integer_of(current, "step_time_ns"), 0);
+    cr_assert_eq(integer_of(current, "step_time_ns"),
+                 integer_of(current, "flushes_time_ns") + integer_of(current, "param_gather_ns") +
+                     integer_of(current, "grad_sync_ns") + integer_of(current, "optimizer_ns"));
     json_t *best = find_plan(document, string_of(document, "best"));
     cr_assert_leq(integer_of(best, "step_time_ns"), integer_of(current, "step_time_ns"));
     json_t *up = find_plan(document, string_of(document, "other_round"));

@@ -149,6 +149,11 @@ Test(batch, costs_out_of_range_are_refused_with_the_set) {
     cr_assert_eq(pp_batch_run(b, costs, 3, results, &err), PP_OK, "%s", err.message);
     costs[2].pair_ns = sets[2].pair;
     cr_assert_eq(pp_batch_run(b, costs, 3, results, &err), PP_E_ARG);
+    costs[0].pair_ns = costs[1].pair_ns = sets[2].pair;
+    cr_assert_eq(pp_batch_run(b, costs, 3, results, &err), PP_OK);
+    sets[2].pair[0] = -1;
+    cr_assert_eq(pp_batch_run(b, costs, 3, results, &err), PP_E_RANGE);
+    cr_assert_not_null(strstr(err.message, "cost set 0: pair of stage 0"), "%s", err.message);
     pp_batch_destroy(b);
     pp_sched_destroy(s);
 }

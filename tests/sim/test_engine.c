@@ -284,3 +284,224 @@ Test(engine, four_flows_on_three_links_get_max_min_rates) {
                  "2UNSHARD:0-120 2RECV_F0:20-70 2F0:120-130 2SEND_F0:130-130 2RECV_B0:190-190 "
                  "2B0:190-210 2SEND_B0:210-210 2RESHARD:210-210"}});
 }
+
+/* ---- what is refused ---- */
+
+static struct pp_engine *create(const struct engine_case *c, struct pp_sched **sched_p) {
+    static struct expected x;
+    struct pp_engine *e = NULL;
+    struct pp_err err = {0};
+    *sched_p = build_case(c, &x);
+    cr_assert_eq(pp_engine_create(*sched_p, &c->runtime, &e, NULL, &err), PP_OK, "%s", err.message);
+    return e;
+}
+
+Test(engine, a_compute_only_schedule_is_refused) {
+    struct pp_sched *s = make_schedule("1F1B", 2, 1, 2);
+    struct pp_runtime runtime = pp_runtime_of(PP_RUNTIME_OURS);
+    struct pp_engine *e = NULL;
+    struct pp_err err = {0};
+    cr_expect_eq(pp_engine_create(s, &runtime, &e, NULL, &err), PP_E_ARG);
+    cr_expect_null(e);
+    cr_expect(strstr(err.message, "lowered") != NULL, "%s", err.message);
+    pp_sched_destroy(s);
+    pp_engine_destroy(NULL);
+}
+
+/* Rank 0 would have 0RECV_B0 before 0SEND_F1 in the one queue of the pair, rank 1 the reverse. */
+Test(engine, a_deadlock_is_the_one_that_check_finds) {
+    struct engine_case c = two_ways;
+    static struct expected x;
+    c.runtime.comms.channels = PP_CHANNELS_PAIR;
+    c.rows[0] = "0F0:0-0 0SEND_F0:0-0 0RECV_B0:0-0 0F1:0-0 0SEND_F1:0-0 0B0:0-0 0RECV_B1:0-0 "
+                "0B1:0-0";
+    c.rows[1] = "1RECV_F0:0-0 1RECV_F1:0-0 1F0:0-0 1B0:0-0 1SEND_B0:0-0 1F1:0-0 1B1:0-0 "
+                "1SEND_B1:0-0";
+    struct pp_sched *s = build_case(&c, &x);
+    struct pp_engine *e = NULL;
+    struct pp_deadlock ours = {0};
+    struct pp_deadlock theirs = {0};
+    struct pp_err err = {0};
+    struct pp_err check_err = {0};
+    cr_expect_eq(pp_engine_create(s, &c.runtime, &e, &ours, &err), PP_E_DEADLOCK);
+    cr_expect_eq(pp_check_run(s, &c.runtime.comms, &theirs, &check_err), PP_E_DEADLOCK);
+    cr_expect_null(e);
+    cr_expect_str_eq(err.message, check_err.message);
+    cr_assert_eq(ours.wait_count, theirs.wait_count);
+    cr_expect_gt(ours.wait_count, 0);
+    cr_expect_eq(memcmp(ours.waits, theirs.waits, (size_t)ours.wait_count * sizeof *ours.waits), 0);
+    pp_deadlock_deinit(&ours);
+    pp_deadlock_deinit(&theirs);
+    pp_sched_destroy(s);
+}
+
+/* Without batches this runs. With them rank 0 stands with 0SEND_F1 before 0F2, rank 1 with 1SEND_B0
+ * before 1W0. */
+Test(engine, a_wait_of_batches_only_is_named) {
+    struct engine_case c = {
+        .ranks = 2,
+        .stages = 2,
+        .microbatches = 3,
+        .stage_rank = {0, 1},
+        .nic = {0, 1},
+        .rows = {"0F0:0-0 0SEND_F0:0-0 0F1:0-0 0SEND_F1:0-0 0F2:0-0 0SEND_F2:0-0 0RECV_B0:0-0 "
+                 "0B0:0-0 0RECV_B1:0-0 0B1:0-0 0RECV_B2:0-0 0B2:0-0",
+                 "1RECV_F0:0-0 1F0:0-0 1I0:0-0 1SEND_B0:0-0 1W0:0-0 1RECV_F1:0-0 1F1:0-0 1B1:0-0 "
+                 "1SEND_B1:0-0 1RECV_F2:0-0 1F2:0-0 1B2:0-0 1SEND_B2:0-0"}};
+    static struct expected x;
+    struct pp_sched *s = build_case(&c, &x);
+    struct pp_engine *e = NULL;
+    struct pp_err err = {0};
+    cr_expect_eq(pp_engine_create(s, &c.runtime, &e, NULL, &err), PP_OK, "%s", err.message);
+    pp_engine_destroy(e);
+    e = NULL;
+    c.runtime.batched = true;
+    cr_expect_eq(pp_engine_create(s, &c.runtime, &e, NULL, &err), PP_E_DEADLOCK);
+    cr_expect_null(e);
+    cr_expect(strstr(err.message, "0SEND_F1") != NULL && strstr(err.message, "batch") != NULL, "%s",
+              err.message);
+    pp_sched_destroy(s);
+}
+
+/* One figure of a sound case that is not. */
+static void expect_refused(struct pp_engine *e, const struct case_costs *k, struct pp_trace *t,
+                           const char *words) {
+    struct pp_err err = {0};
+    cr_expect_eq(pp_engine_run(e, &k->costs, &k->net, t, &err), PP_E_RANGE, "%s", words);
+    cr_expect(strstr(err.message, words) != NULL, "expected %s: %s", words, err.message);
+    cr_expect_eq(pp_engine_run_events(e, &k->costs, &k->net, t, NULL, &err), PP_E_RANGE);
+}
+
+Test(engine, figures_out_of_range_are_named) {
+    struct engine_case c = one_rank;
+    struct pp_sched *s;
+    struct pp_trace t;
+    struct case_costs k;
+    c.rows[0] = "0UNSHARD:0-0 1UNSHARD:0-0 0F0:0-0 1F0:0-0 1B0:0-0 1REDUCE_GRAD:0-0 1RESHARD:0-0 "
+                "0B0:0-0 0RESHARD:0-0 0REDUCE_GRAD:0-0";
+    struct pp_engine *e = create(&c, &s);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    fill_case(&c, &k);
+    cr_expect_eq(pp_engine_run(e, &k.costs, &k.net, &t, NULL), PP_OK);
+    int64_t bad[2] = {0, -1};
+    k.costs.unshard_ns = bad;
+    expect_refused(e, &k, &t, "UNSHARD of stage 1: got -1 ns");
+    bad[1] = PP_COST_MAX_NS + 1;
+    k.costs.unshard_ns = c.unshard_ns;
+    k.costs.reduce_ns = bad;
+    expect_refused(e, &k, &t, "REDUCE_GRAD of stage 1: got 274877906945 ns");
+    k.costs.reduce_ns = c.reduce_ns;
+    bad[1] = PP_TRANSFER_MAX_BYTES + 1;
+    k.costs.reduce_bytes = bad;
+    expect_refused(e, &k, &t, "REDUCE_GRAD of stage 1: got 70368744177665 bytes");
+    k.costs.reduce_bytes = c.reduce_bytes;
+    k.f[1] = -5;
+    expect_refused(e, &k, &t, "F of stage 1: got -5 ns");
+    k.f[1] = 10;
+    k.net.nic_bytes_per_s = 0;
+    expect_refused(e, &k, &t, "NIC: got 0 bytes/s");
+    pp_trace_deinit(&t);
+    pp_engine_destroy(e);
+    pp_sched_destroy(s);
+}
+
+/* Four gathers and reductions of 2^61 / 4 ns each are the most that the clock takes; the largest
+ * that there are, over the slowest link, are not. */
+Test(engine, the_clock_has_room_for_all_together) {
+    struct engine_case c = one_rank;
+    struct pp_sched *s;
+    struct pp_trace t;
+    struct case_costs k;
+    c.rows[0] = "0UNSHARD:0-0 1UNSHARD:0-0 0F0:0-0 1F0:0-0 1B0:0-0 1REDUCE_GRAD:0-0 1RESHARD:0-0 "
+                "0B0:0-0 0RESHARD:0-0 0REDUCE_GRAD:0-0";
+    struct pp_engine *e = create(&c, &s);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    fill_case(&c, &k);
+    int64_t bytes[2] = {576460752, 576460752}; /* 4 * 576460752 s = 2305843008 s; 2^61 ns is
+                                                  2305843009.2 s */
+    k.costs.unshard_bytes = k.costs.reduce_bytes = bytes;
+    k.net.nic_bytes_per_s = 1;
+    for (int shared = 0; shared < 2; shared++) {
+        k.net.shared = shared == 1;
+        bytes[1] = 576460752;
+        cr_expect_eq(pp_engine_run(e, &k.costs, &k.net, &t, NULL), PP_OK);
+        cr_expect_eq(t.end_ns[9], t.start_ns[9] + 576460752000000005);
+        bytes[1] = 576460753;
+        expect_refused(e, &k, &t, "all durations together");
+        bytes[1] = PP_TRANSFER_MAX_BYTES;
+        expect_refused(e, &k, &t, "all durations together");
+    }
+    pp_trace_deinit(&t);
+    pp_engine_destroy(e);
+    pp_sched_destroy(s);
+}
+
+Test(engine, every_type_has_a_lane_and_every_runtime_a_name) {
+    cr_expect_str_eq(pp_lane_text(pp_lane_of(PP_W)), "compute");
+    cr_expect_str_eq(pp_lane_text(pp_lane_of(PP_SEND_B)), "send");
+    cr_expect_str_eq(pp_lane_text(pp_lane_of(PP_RECV_F)), "receive");
+    cr_expect_str_eq(pp_lane_text(pp_lane_of(PP_RESHARD)), "collective");
+    cr_expect_str_eq(pp_lane_text(pp_lane_of(PP_RELOAD)), "host");
+    cr_expect_str_eq(pp_runtime_text(PP_RUNTIME_MEGATRON), "megatron");
+    cr_expect(pp_runtime_of(PP_RUNTIME_MEGATRON).batched);
+    cr_expect(!pp_runtime_of(PP_RUNTIME_OURS).batched);
+    cr_expect_eq(pp_runtime_of(PP_RUNTIME_TORCH).comms.channels, PP_CHANNELS_PAIR);
+    cr_expect(pp_runtime_of(PP_RUNTIME_TORCH).reduce_blocks);
+}
+
+/* ---- bindings ---- */
+
+static int32_t find(const struct pp_sched *s, enum pp_action_type type, int32_t stage, int32_t mb) {
+    for (int32_t at = 0; at < s->action_count; at++) {
+        const struct pp_action *a = &s->actions[at];
+        if (a->type == type && a->stage == stage && a->microbatch == mb) {
+            return at;
+        }
+    }
+    return -1;
+}
+
+/* The messages of messages_follow_each_other_..., where 0SEND_F1 is held by 0SEND_F0 (6), 1RECV_F1
+ * by 1RECV_F0, which is released when 0SEND_F0 ends and itself ends 100 later, 1F0 by 1RECV_F0, and
+ * 0RECV_B0 by 1B0, the gate of its sender. */
+Test(engine, a_start_is_bound_by_what_ended_last) {
+    struct engine_case c = {
+        .ranks = 2,
+        .stages = 2,
+        .microbatches = 2,
+        .stage_rank = {0, 1},
+        .nic = {0, 1},
+        .latency = 100,
+        .f = {1},
+        .f_bytes = {0, 5},
+        .rows = {"0F0:0-0 0SEND_F0:0-0 0F1:0-0 0SEND_F1:0-0 0RECV_B0:0-0 0B0:0-0 0RECV_B1:0-0 "
+                 "0B1:0-0",
+                 "1RECV_F0:0-0 1RECV_F1:0-0 1F0:0-0 1F1:0-0 1B0:0-0 1SEND_B0:0-0 1B1:0-0 "
+                 "1SEND_B1:0-0"}};
+    struct pp_sched *s;
+    struct pp_trace t;
+    struct case_costs k;
+    struct pp_engine *e = create(&c, &s);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    fill_case(&c, &k);
+    cr_assert_eq(pp_engine_run(e, &k.costs, &k.net, &t, NULL), PP_OK);
+    const struct {
+        enum pp_action_type type;
+        int32_t stage, microbatch;
+        enum pp_action_type by;
+        int32_t by_stage, by_microbatch;
+    } rows[] = {{PP_SEND_F, 0, 0, PP_F, 0, 0},      {PP_RECV_F, 1, 0, PP_F, 0, 0},
+                {PP_SEND_F, 0, 1, PP_SEND_F, 0, 0}, {PP_RECV_F, 1, 1, PP_SEND_F, 0, 0},
+                {PP_F, 1, 0, PP_RECV_F, 1, 0},      {PP_F, 1, 1, PP_F, 1, 0},
+                {PP_RECV_B, 0, 0, PP_B, 1, 0},      {PP_B, 0, 0, PP_RECV_B, 0, 0},
+                {PP_SEND_B, 1, 1, PP_B, 0, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int32_t at = find(s, rows[i].type, rows[i].stage, rows[i].microbatch);
+        cr_expect_eq(pp_engine_binding(e, &t, at).action,
+                     find(s, rows[i].by, rows[i].by_stage, rows[i].by_microbatch), "row %zu", i);
+    }
+    cr_expect_eq(pp_engine_binding(e, &t, find(s, PP_F, 0, 0)).action, -1);
+    pp_trace_deinit(&t);
+    pp_engine_destroy(e);
+    pp_sched_destroy(s);
+}

@@ -384,6 +384,29 @@ Test(memory_lowered, gradients_beside_their_reduction) {
     pp_sched_destroy(s);
 }
 
+/* What nothing reduces is not counted: it would never go. */
+Test(memory_lowered, gradients_without_a_reduction_are_resident) {
+    static const int32_t place[1] = {0};
+    static const int64_t amount[1] = {100};
+    struct pp_sched *s = NULL;
+    struct pp_trace t;
+    struct pp_memory_work *work = NULL;
+    struct pp_rank_memory peak;
+    cr_assert_eq(pp_sched_create(1, 1, 1, place, &s, NULL), PP_OK);
+    pp_sched_set_lowered(s);
+    pp_sched_add(s, 0, PP_F, 0, 0, NULL);
+    pp_sched_add(s, 0, PP_B, 0, 0, NULL);
+    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
+    struct pp_memory_model m = {.f_adds = amount, .w_frees = amount, .grad_adds = amount};
+    cr_assert_eq(pp_memory_work_create(s, &work, NULL), PP_OK);
+    pp_memory_peaks_lowered(work, &t, &m, &peak);
+    cr_expect_eq(peak.peak, 100);
+    pp_memory_work_destroy(work);
+    pp_trace_deinit(&t);
+    pp_sched_destroy(s);
+}
+
 Test(memory_lowered, needs_a_lowered_schedule) {
     struct pp_sched *s = make_schedule("1F1B", 2, 1, 2);
     struct pp_memory_work *work = NULL;

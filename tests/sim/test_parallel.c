@@ -17,7 +17,7 @@
 typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
 static _Atomic int threads_allowed = -1; /* -1: any number */
-static _Atomic int threads_started;
+static _Atomic int threads_started, threads_joined;
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
                    void *argument) {
@@ -28,6 +28,13 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(v
     }
     threads_started++;
     return next(thread, attr, run, argument);
+}
+
+int pthread_join(pthread_t thread, void **result) {
+    int (*next)(pthread_t, void **);
+    *(void **)&next = dlsym(RTLD_NEXT, "pthread_join");
+    threads_joined++;
+    return next(thread, result);
 }
 
 /* ---- work ---- */
@@ -146,19 +153,20 @@ Test(parallel, the_failure_of_the_lowest_index_wins) {
 Test(parallel, threads_that_cannot_be_started_are_done_without) {
     for (int allowed = 0; allowed < 3; allowed++) {
         threads_allowed = allowed;
-        threads_started = 0;
+        threads_started = threads_joined = 0;
         cr_assert_eq(run(PIECES, WORKERS, NULL), PP_OK);
         cr_assert_eq(threads_started, allowed);
+        cr_assert_eq(threads_joined, allowed);
         expect_all_done(PIECES);
     }
 }
 
 static _Atomic int signals_here, signals_elsewhere;
-static pthread_t main_thread;
+static pthread_t caller;
 
 static void count_signal(int number) {
     (void)number;
-    if (pthread_equal(pthread_self(), main_thread)) {
+    if (pthread_equal(pthread_self(), caller)) {
         signals_here++;
     } else {
         signals_elsewhere++;
@@ -172,20 +180,37 @@ static enum pp_status raise_in_process(void *context, int32_t index, int32_t wor
     return PP_OK;
 }
 
-Test(parallel, signals_stay_with_the_thread_of_the_caller) {
-    struct sigaction action = {.sa_handler = count_signal};
+static void *call_from_here(void *argument) {
     sigset_t before;
     sigset_t after;
-    main_thread = pthread_self();
-    sigaction(SIGUSR1, &action, NULL);
-    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    (void)argument;
+    caller = pthread_self();
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &one, &before);
+    sigdelset(&before, SIGUSR1);
     cr_assert_eq(pp_parallel_for(500, WORKERS, raise_in_process, NULL, NULL), PP_OK);
     pthread_sigmask(SIG_SETMASK, NULL, &after);
-    cr_assert_gt(signals_here, 0);
-    cr_assert_eq(signals_elsewhere, 0);
     for (int number = 1; number < 32; number++) {
         cr_assert_eq(sigismember(&before, number), sigismember(&after, number));
     }
+    return NULL;
+}
+
+/* The first thread is the one that the system prefers: it blocks the signal, and another calls. */
+Test(parallel, signals_stay_with_the_thread_of_the_caller) {
+    struct sigaction action = {.sa_handler = count_signal};
+    sigset_t one;
+    pthread_t thread;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    sigaction(SIGUSR1, &action, NULL);
+    pthread_sigmask(SIG_BLOCK, &one, NULL);
+    cr_assert_eq(pthread_create(&thread, NULL, call_from_here, NULL), 0);
+    pthread_join(thread, NULL);
+    cr_assert_gt(signals_here, 0);
+    cr_assert_eq(signals_elsewhere, 0);
 }
 
 Test(parallel, processors_follow_the_affinity_and_the_limit) {

@@ -229,6 +229,9 @@ Test(vary, a_sample_depends_on_its_number_alone) {
         run(&x, &everything, SAMPLES, 2, samples);
         run(&x, &everything, 20, 1, few);
         cr_assert_eq(memcmp(few, samples, sizeof few), 0);
+        for (int i = 1; i < SAMPLES; i++) {
+            cr_assert_neq(samples[i], samples[i - 1]);
+        }
         for (int32_t i = SAMPLES - 1; i >= 0; i -= 37) {
             cr_assert_eq(
                 pp_vary_draw(x.s, &x.costs, &everything, i, duration_ns, transfer_ns, NULL), PP_OK);
@@ -415,6 +418,46 @@ Test(vary, an_action_has_the_same_luck_in_any_schedule) {
     cr_assert_gt(moved, 0);
     pp_sched_destroy(x[0].s);
     pp_sched_destroy(x[1].s);
+}
+
+Test(vary, kinds_of_variation_draw_apart) {
+    const struct pp_vary kind[] = {{.rank_sd = ONE / 5},
+                                   {.stage_sd = ONE / 5},
+                                   {.microbatch_sd = ONE / 5},
+                                   {.action_sd = ONE / 5}};
+    static struct drawn d[4];
+    uint64_t seed = 19;
+    struct subject x = {.s = make_schedule("1F1B", 4, 1, 8)};
+    set_costs(&x, &seed, ONE, false);
+    for (int32_t sample = 0; sample < 10; sample++) {
+        for (int i = 0; i < 4; i++) {
+            draw(&x, &kind[i], sample, &d[i]);
+        }
+        for (int32_t at = 0; at < x.s->action_count; at++) { /* 0F0, too: all numbers 0 */
+            for (int i = 0; i < 4; i++) {
+                cr_assert_neq(d[i].duration_ns[at], d[(i + 1) % 4].duration_ns[at]);
+                cr_assert_neq(d[i].duration_ns[at], d[(i + 2) % 4].duration_ns[at]);
+            }
+            cr_assert_neq(d[3].duration_ns[at], d[3].transfer_ns[at]);
+        }
+    }
+    pp_sched_destroy(x.s);
+}
+
+Test(vary, what_has_no_chance_never_happens) {
+    const struct pp_vary vary = {
+        .action_sd = 1, .straggler_factor = 2 * ONE, .rank_straggler_factor = 2 * ONE};
+    static struct drawn d;
+    uint64_t seed = 20;
+    struct subject x = {.s = make_schedule("1F1B", 4, 1, 500)};
+    set_costs(&x, &seed, ONE, false);
+    for (int32_t sample = 0; sample < 3000; sample += CASE_STEP) { /* of 2^20 one draws 0 */
+        draw(&x, &vary, sample, &d);
+        for (int32_t at = 0; at < x.s->action_count; at++) {
+            cr_assert_lt(d.duration_ns[at], ONE + 10);
+        }
+    }
+    pp_sched_destroy(x.s);
 }
 
 /* Mean and deviation of one action's factor over many samples. */
