@@ -358,7 +358,7 @@ Test(engine, a_wait_of_batches_only_is_named) {
     c.runtime.batched = true;
     cr_expect_eq(pp_engine_create(s, &c.runtime, &e, NULL, &err), PP_E_DEADLOCK);
     cr_expect_null(e);
-    cr_expect(strstr(err.message, "0SEND_F1") != NULL && strstr(err.message, "batch") != NULL, "%s",
+    cr_expect(strstr(err.message, "1SEND_B0") != NULL && strstr(err.message, "batch") != NULL, "%s",
               err.message);
     pp_sched_destroy(s);
 }
@@ -405,8 +405,8 @@ Test(engine, figures_out_of_range_are_named) {
     pp_sched_destroy(s);
 }
 
-/* Four gathers and reductions of 2^61 / 4 ns each are the most that the clock takes; the largest
- * that there are, over the slowest link, are not. */
+/* INT64_MAX / 4 is 2305843009213693951: four times 576460752 s to move, 60 ns of compute, 5 + 5 + 7
+ * of fixed times and what one gather takes besides. */
 Test(engine, the_clock_has_room_for_all_together) {
     struct engine_case c = one_rank;
     struct pp_sched *s;
@@ -417,19 +417,21 @@ Test(engine, the_clock_has_room_for_all_together) {
     struct pp_engine *e = create(&c, &s);
     cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
     fill_case(&c, &k);
-    int64_t bytes[2] = {576460752, 576460752}; /* 4 * 576460752 s = 2305843008 s; 2^61 ns is
-                                                  2305843009.2 s */
+    int64_t bytes[2] = {576460752, 576460752};
+    int64_t unshard_ns[2] = {1213693951 - 60 - 17, 7};
     k.costs.unshard_bytes = k.costs.reduce_bytes = bytes;
+    k.costs.unshard_ns = unshard_ns;
     k.net.nic_bytes_per_s = 1;
     for (int shared = 0; shared < 2; shared++) {
         k.net.shared = shared == 1;
-        bytes[1] = 576460752;
         cr_expect_eq(pp_engine_run(e, &k.costs, &k.net, &t, NULL), PP_OK);
         cr_expect_eq(t.end_ns[9], t.start_ns[9] + 576460752000000005);
-        bytes[1] = 576460753;
+        unshard_ns[0]++;
         expect_refused(e, &k, &t, "all durations together");
+        unshard_ns[0]--;
         bytes[1] = PP_TRANSFER_MAX_BYTES;
         expect_refused(e, &k, &t, "all durations together");
+        bytes[1] = 576460752;
     }
     pp_trace_deinit(&t);
     pp_engine_destroy(e);
