@@ -12,9 +12,11 @@ void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows) {
         {"--runtime", PP_OPT_TEXT, &o->runtime, NULL, 0, 0, "NAME",
          "whose habits: ours, torch (a queue a pair) or megatron (batched); default ours"},
         {"--lowering", PP_OPT_TEXT, &o->lowering, NULL, 0, 0, "MODE",
-         "where sends and receives stand: torch or ours; default torch for torch, else ours"},
+         "where sends and receives stand: torch or ours; default torch for torch where it can, "
+         "else "
+         "ours"},
         {"--channels", PP_OPT_TEXT, &o->channels, NULL, 0, 0, "KIND",
-         "which share a queue: rank, pair or directed; default the runtime's"},
+         "which share a queue: rank, pair or directed; default the runtime's, directed for ours"},
         {"--comms", PP_OPT_TEXT, &o->comms, NULL, 0, 0, "KIND",
          "what a send waits for: rendezvous or buffered:K; default rendezvous"},
         {"--hardware", PP_OPT_TEXT, &o->hardware, NULL, 0, 0, "NAME|FILE",
@@ -136,6 +138,9 @@ static enum pp_status read_lowering(const struct pp_lane_options *o, int32_t mic
     setup->lower = (struct pp_lower_options)PP_LOWER_OPTIONS_DEFAULT(mode);
     setup->lower.reshard_after_use = o->reshard;
     setup->lower.reduce_every = needs_ours ? periods[chosen] : 0;
+    if (mode == PP_LOWER_OURS && o->channels == NULL) {
+        setup->runtime.comms.channels = PP_CHANNELS_DIRECTED; /* what its receives are made for */
+    }
     if (setup->runtime.batched && mode == PP_LOWER_OURS) {
         setup->lower.look_ahead = 0; /* a batch holds up compute: receive no earlier than needed */
     }
