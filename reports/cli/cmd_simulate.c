@@ -195,7 +195,7 @@ static enum pp_status vary(const struct pp_cli *cli, struct pp_simulation *sim,
 
 static enum pp_status simulate(struct pp_cli *cli, const struct pp_simulate_flags *flags,
                                const struct pp_usage *usage, struct pp_err *err) {
-    struct pp_simulation sim = {.flags = flags};
+    struct pp_simulation sim = {.flags = flags, .stop = cli->stop};
     PP_TRY(pp_vary_options_check(&flags->vary, err));
     enum pp_status status = pp_simulation_run(&sim, usage, err);
     if (status == PP_OK) {

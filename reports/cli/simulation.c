@@ -125,19 +125,27 @@ static enum pp_status find_pace(struct pp_simulation *sim, struct pp_err *err) {
     return status;
 }
 
+static enum pp_status check_stop(const struct pp_simulation *sim, struct pp_err *err) {
+    return *sim->stop == 0 ? PP_OK : pp_fail(err, PP_E_INTERRUPTED, "interrupted");
+}
+
 enum pp_status pp_simulation_run(struct pp_simulation *sim, const struct pp_usage *usage,
                                  struct pp_err *err) {
     PP_TRY(make_schedule(sim, usage, err));
+    PP_TRY(check_stop(sim, err));
     PP_TRY(prepare(sim, err));
+    PP_TRY(check_stop(sim, err));
     PP_TRY(alloc_figures(sim, err));
     if (sim->setup.on_lanes) {
         PP_TRY(pp_lane_run(&sim->lanes, &sim->trace, err));
     } else {
         PP_TRY(pp_eval_run(sim->eval, &sim->costs.costs, &sim->trace, err));
     }
+    PP_TRY(check_stop(sim, err));
     pp_metrics_of(&sim->trace, &sim->metrics, sim->busy_ns);
     PP_TRY(find_pace(sim, err));
     struct pp_cause_inputs causes = pp_simulation_cause_inputs(sim);
     pp_idle_of(&sim->trace, &causes, sim->idle);
+    PP_TRY(check_stop(sim, err));
     return pp_stage_costs_peaks(&sim->costs, sim->flush, sim->peaks, err);
 }

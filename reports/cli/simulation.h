@@ -20,13 +20,14 @@ struct pp_simulate_flags {
 /* Everything that one simulation makes. */
 struct pp_simulation {
     const struct pp_simulate_flags *flags;
+    const volatile sig_atomic_t *stop;   /* nonzero interrupts, between two parts of the work */
     const struct pp_schedule_info *info; /* NULL for a CSV */
     struct pp_sched *flush;              /* one flush, compute-only */
     struct pp_sched *repeated;           /* all flushes of the step; NULL: one */
     struct pp_lane_setup setup;
     struct pp_stage_costs costs;
-    struct pp_eval *eval;     /* without communication, else NULL */
-    struct pp_lane_run lanes; /* with it */
+    struct pp_eval *eval;               /* without communication, else NULL */
+    struct pp_lane_run lanes;           /* with it */
     struct pp_memory_work *memory_work; /* on lanes under a memory limit, else NULL */
     struct pp_trace trace;
     struct pp_metrics metrics;
@@ -48,8 +49,9 @@ const struct pp_sched *pp_simulation_ran(const struct pp_simulation *sim);
 struct pp_cause_inputs pp_simulation_cause_inputs(const struct pp_simulation *sim);
 
 /*
- * @param sim  zero but for `flags`; to be deinited in any case
- * @return PP_OK, PP_E_DEADLOCK (sim->deadlock, of pp_simulation_ran), as its parts
+ * @param sim  zero but for `flags` and `stop`; to be deinited in any case
+ * @return PP_OK, PP_E_DEADLOCK (sim->deadlock, of pp_simulation_ran), PP_E_INTERRUPTED, as its
+ *         parts
  */
 enum pp_status pp_simulation_run(struct pp_simulation *sim, const struct pp_usage *usage,
                                  struct pp_err *err);

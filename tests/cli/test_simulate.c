@@ -420,3 +420,23 @@ Test(cli_simulate, other_names_and_odd_counts_are_refused_with_a_file) {
     }
     remove_scratch(&scratch);
 }
+
+/* Ctrl-C while a large schedule is made, lowered or run: no answer after it, at the next part. */
+Test(cli_simulate, an_interrupt_ends_it) {
+    struct ran r =
+        run_shell("timeout --preserve-status -s INT 0.1 \"$P\" simulate --schedule GPipe "
+                  "--pp 16 --microbatches 131072 --runtime torch --json; echo $?");
+    cr_assert_not_null(strstr(text_of(&r.out), "E_INTERRUPTED"), "%s", text_of(&r.out));
+    cr_assert_not_null(strstr(text_of(&r.out), "\n130\n"), "%s", text_of(&r.out));
+    ran_free(&r);
+}
+
+/* Who asks again later does not wait for the end of a part. */
+Test(cli_simulate, a_second_interrupt_ends_it_at_once) {
+    struct ran r =
+        run_shell("{ \"$P\" simulate --schedule VHalf --pp 64 --microbatches 8192 & p=$!; "
+                  "sleep 0.3; kill -TERM $p; sleep 2.2; kill -TERM $p; wait $p; echo "
+                  "$?; } 2>&1");
+    cr_assert_str_eq(text_of(&r.out), "130\n"); /* not even the line that says so */
+    ran_free(&r);
+}
