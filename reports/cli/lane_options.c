@@ -148,13 +148,15 @@ static enum pp_status read_lowering(const struct pp_lane_options *o, int32_t mic
 }
 
 static enum pp_status need_links(const struct pp_lane_options *o, struct pp_err *err) {
-    const char *flag = o->has_p2p_bytes       ? "--p2p-bytes"
-                       : o->has_unshard_bytes ? "--unshard-bytes"
-                       : o->has_reduce_bytes  ? "--reduce-bytes"
-                       : o->has_nic_rate      ? "--nic-bandwidth"
-                       : o->has_ranks_per_nic ? "--ranks-per-nic"
-                       : o->exclusive_links   ? "--exclusive-links"
-                                              : NULL;
+    const char *flag = o->has_p2p_bytes         ? "--p2p-bytes"
+                       : o->has_unshard_bytes   ? "--unshard-bytes"
+                       : o->has_reduce_bytes    ? "--reduce-bytes"
+                       : o->has_nic_rate        ? "--nic-bandwidth"
+                       : o->has_ranks_per_nic   ? "--ranks-per-nic"
+                       : o->has_ranks_per_node  ? "--ranks-per-node"
+                       : o->collectives_in_node ? "--collectives-in-node"
+                       : o->exclusive_links     ? "--exclusive-links"
+                                                : NULL;
     if (flag == NULL) {
         return PP_OK;
     }

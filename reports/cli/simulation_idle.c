@@ -66,6 +66,10 @@ enum pp_status pp_idle_print_ranks(FILE *out, const struct pp_idle *ranks, int32
         }
     }
     align[n + 1] = '\0';
+    if (n == 0) {
+        fprintf(out, "\nno rank is ever idle\n");
+        return PP_OK;
+    }
     fprintf(out, "\n");
     struct pp_table t;
     pp_table_init(&t, align);
@@ -129,7 +133,7 @@ enum pp_status pp_critical_path_print(FILE *out, const struct pp_simulation *sim
     if (path == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for the critical path");
     }
-    fprintf(out, "\ncritical path: %d actions, %s%d\n", length,
+    fprintf(out, "\ncritical path: %d action%s, %s%d\n", length, length == 1 ? "" : "s",
             count < length ? "the last " : "all ", count);
     struct pp_table t;
     pp_table_init(&t, "rrlr");

@@ -263,11 +263,25 @@ Test(cli_lanes, text_says_the_same) {
     ran_free(&r);
 }
 
+Test(cli_lanes, nobody_is_idle_where_there_is_one_rank) {
+    struct ran r =
+        run_plan("simulate --schedule GPipe --pp 1 --microbatches 1 --t-f 0 --t-i 0 --t-w "
+                 "0 --explain --critical-path 3");
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    cr_assert_not_null(strstr(text_of(&r.out), "\n\nno rank is ever idle\n"), "%s",
+                       text_of(&r.out));
+    cr_assert_not_null(strstr(text_of(&r.out), "critical path: 1 action, all 1"), "%s",
+                       text_of(&r.out));
+    ran_free(&r);
+}
+
 /* ---- nonsense ---- */
 
 Test(cli_lanes, nonsense_is_refused) {
     expect_error(GPIPE2 "--runtime nemo", 2, "E_USAGE", "megatron");
     expect_error(GPIPE2 "--p2p-bytes 10", 2, "E_USAGE", "--p2p-bytes needs links");
+    expect_error(GPIPE2 "--ranks-per-node 1", 2, "E_USAGE", "--ranks-per-node needs links");
+    expect_error(GPIPE2 "--collectives-in-node --t-reduce 1us", 2, "E_USAGE", "needs links");
     expect_error(GPIPE2 "--p2p-bytes -1 --link-bandwidth 1GB/s", 3, "E_RANGE", "--p2p-bytes");
     expect_error(GPIPE2 "--p2p-bytes 9999999GiB --link-bandwidth 1GB/s", 3, "E_RANGE",
                  "--p2p-bytes");
