@@ -215,21 +215,28 @@ static void sweep_all(const struct pp_eval *e, const struct pp_eval_inputs *in, 
     }
 }
 
-enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
-                           struct pp_trace *trace, struct pp_err *err) {
-    PP_ASSERT(trace->sched == e->s);
-    PP_TRY(pp_costs_check(costs, e->s, err));
-    fill_costs(e, costs);
-    free_ranks(e, NULL);
+/* By the sweep that does no more than is asked for. */
+static void sweep_least(const struct pp_eval *e, const struct pp_eval_inputs *in,
+                        struct pp_trace *trace) {
+    fill_costs(e, in->costs);
+    free_ranks(e, in->begin_ns);
     trace->end_ns[e->s->action_count] = 0;
-    if (e->s->reload != NULL) {
-        const struct pp_eval_inputs in = {.costs = costs};
-        sweep_all(e, &in, trace->start_ns, trace->end_ns);
-    } else if (e->sweep.has_pairs && costs->pair_ns != NULL) {
-        sweep_pairs(e, costs->pair_ns, trace->start_ns, trace->end_ns);
+    if (e->s->reload != NULL || in->duration_ns != NULL || in->transfer_ns != NULL ||
+        in->stage_begin_ns != NULL) {
+        sweep_all(e, in, trace->start_ns, trace->end_ns);
+    } else if (e->sweep.has_pairs && in->costs->pair_ns != NULL) {
+        sweep_pairs(e, in->costs->pair_ns, trace->start_ns, trace->end_ns);
     } else {
         sweep(e, trace->start_ns, trace->end_ns);
     }
+}
+
+enum pp_status pp_eval_run(const struct pp_eval *e, const struct pp_costs *costs,
+                           struct pp_trace *trace, struct pp_err *err) {
+    const struct pp_eval_inputs in = {.costs = costs};
+    PP_ASSERT(trace->sched == e->s);
+    PP_TRY(pp_costs_check(costs, e->s, err));
+    sweep_least(e, &in, trace);
     return PP_OK;
 }
 
@@ -254,10 +261,7 @@ enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_in
     PP_TRY(check_range(in->begin_ns, e->s->rank_count, INT64_MAX / 4, "begin of rank", err));
     PP_TRY(
         check_range(in->stage_begin_ns, e->s->stage_count, INT64_MAX / 4, "begin of stage", err));
-    fill_costs(e, in->costs);
-    free_ranks(e, in->begin_ns);
-    trace->end_ns[n] = 0;
-    sweep_all(e, in, trace->start_ns, trace->end_ns);
+    sweep_least(e, in, trace);
     return PP_OK;
 }
 

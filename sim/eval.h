@@ -62,7 +62,8 @@ struct pp_eval_inputs {
  * The same with durations of each action, and ranks that begin late.
  * @return as pp_eval_run; PP_E_RANGE also where one of the arrays has a figure out of its range
  *         (begin_ns, stage_begin_ns: 0 .. INT64_MAX / 4)
- * Cost: O(actions), about 4 ns an action; no allocation.
+ * Cost: O(actions), about 4 ns an action, with nothing but begins of ranks as pp_eval_run; no
+ * allocation.
  */
 enum pp_status pp_eval_run_with(const struct pp_eval *e, const struct pp_eval_inputs *in,
                                 struct pp_trace *trace, struct pp_err *err);

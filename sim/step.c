@@ -16,6 +16,7 @@ struct pp_step {
     int32_t *used;         /* [stage_count] stages by rank, then by their first use */
     int32_t *reduced;      /* [stage_count] stages by rank, then by their last B or W */
     int32_t *last_weight;  /* [stage_count] that B or W */
+    int32_t *first_use;    /* [stage_count] its first action */
     int32_t *stages_begin; /* [rank_count + 1] of a rank in `used` and `reduced` */
     int64_t *stage_begin;  /* [stage_count] when it is gathered */
     int64_t *through;      /* [PP_STEP_MAX_FLUSHES + 1][rank_count] end of compute after so many */
@@ -42,6 +43,7 @@ static void list_stages(struct pp_step *step) {
             }
             step->last_action[rank] = at;
             if (a->type == PP_F && step->last_weight[a->stage] < 0) {
+                step->first_use[a->stage] = at;
                 step->used[used++] = a->stage;
             }
             step->last_weight[a->stage] = at; /* a stage's list ends in a B or W */
@@ -68,7 +70,7 @@ enum pp_status pp_step_create(const struct pp_sched *s, struct pp_step **step_p,
         return pp_fail(err, PP_E_NOMEM, "out of memory for a step of %d actions", s->action_count);
     }
     step->s = s;
-    step->last_action = malloc((2 * ranks + 1 + 3 * stages) * sizeof *step->last_action);
+    step->last_action = malloc((2 * ranks + 1 + 4 * stages) * sizeof *step->last_action);
     size_t rows = 2 * (PP_STEP_MAX_FLUSHES + 1) + 2;
     step->stage_begin = malloc((stages + rows * ranks) * sizeof *step->stage_begin);
     if (step->last_action == NULL || step->stage_begin == NULL) {
@@ -79,6 +81,7 @@ enum pp_status pp_step_create(const struct pp_sched *s, struct pp_step **step_p,
     step->used = step->stages_begin + ranks + 1;
     step->reduced = step->used + stages;
     step->last_weight = step->reduced + stages;
+    step->first_use = step->last_weight + stages;
     step->through = step->stage_begin + stages;
     step->lane_full = step->through + (PP_STEP_MAX_FLUSHES + 1) * ranks;
     step->lane = step->lane_full + (PP_STEP_MAX_FLUSHES + 1) * ranks;
@@ -256,17 +259,35 @@ static bool find_cycle(struct run *r) {
     return false;
 }
 
+/* The first flush: ranks begin when their first stage is there. Where another stage then begins
+ * before it is there itself, once more with all of them at hand. */
+static enum pp_status run_first(struct run *r, const struct pp_eval *eval,
+                                const struct pp_costs *costs, struct pp_trace *trace,
+                                struct pp_err *err) {
+    struct pp_step *step = r->step;
+    int64_t *begin = row(step, step->through, 0);
+    struct pp_eval_inputs in = {.costs = costs, .begin_ns = begin};
+    for (int32_t rank = 0; rank < step->s->rank_count; rank++) {
+        begin[rank] = step->stage_begin[step->used[step->stages_begin[rank]]];
+    }
+    PP_TRY(pp_eval_run_with(eval, &in, trace, err));
+    for (int32_t stage = 0; stage < step->s->stage_count; stage++) {
+        if (trace->start_ns[step->first_use[stage]] < step->stage_begin[stage]) {
+            in.stage_begin_ns = step->stage_begin;
+            return pp_eval_run_with(eval, &in, trace, err);
+        }
+    }
+    return PP_OK;
+}
+
 /* Simulates flushes until the rest repeats. */
 static enum pp_status run_flushes(struct run *r, const struct pp_eval *eval,
                                   const struct pp_costs *costs, struct pp_trace *trace,
                                   struct pp_err *err) {
     struct pp_step *step = r->step;
-    struct pp_eval_inputs in = {
-        .costs = costs, .begin_ns = r->in->begin_ns, .stage_begin_ns = step->stage_begin};
-    PP_TRY(r->gathers || r->in->begin_ns != NULL ? pp_eval_run_with(eval, &in, trace, err)
-                                                 : pp_eval_run(eval, costs, trace, err));
+    struct pp_eval_inputs in = {.costs = costs};
+    PP_TRY(run_first(r, eval, costs, trace, err));
     PP_TRY(note_flush(r, trace, err));
-    in.stage_begin_ns = NULL;
     while (r->flush < r->in->flush_count && !find_cycle(r) && r->flush < PP_STEP_MAX_FLUSHES) {
         in.begin_ns = row(step, step->through, r->flush);
         PP_TRY(pp_eval_run_with(eval, &in, &step->trace, err));

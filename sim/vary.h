@@ -85,7 +85,7 @@ enum pp_status pp_vary_draw(const struct pp_sched *s, const struct pp_costs *cos
  * @param samples_p  [sample_count] makespan of each sample, in order of sample; may be NULL
  * @return PP_OK, PP_E_RANGE (as pp_costs_check and pp_vary_check; a sample_count out of range; a
  *         sample with an action above PP_COST_MAX_NS), PP_E_INTERRUPTED, as pp_eval_create
- * Cost: O(actions * samples / threads), about 10 ns an action and sample; 48 bytes an action and
+ * Cost: O(actions * samples / threads), 8 to 20 ns an action and sample; 48 bytes an action and
  *       thread.
  */
 enum pp_status pp_vary_run(const struct pp_sched *s, const struct pp_costs *costs,

