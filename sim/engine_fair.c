@@ -2,7 +2,12 @@
 
 #include <stdlib.h>
 
-enum { NS_PER_S = 1000000000, RATE_BITS = 16 };
+enum { NS_PER_S = 1000000000, RATE_BITS = 16, SLACK = 1 << 20 };
+
+/* Whether a link is full, but for what rounding leaves: some of its flows may go at its share. */
+static inline bool is_full(const struct pp_fair_link *link) {
+    return link->load + SLACK >= link->rate;
+}
 
 bool pp_fair_init(struct pp_fair *f, int32_t flow_count, int32_t link_count) {
     *f = (struct pp_fair){.flow_count = flow_count, .link_count = link_count};
@@ -80,8 +85,10 @@ void pp_fair_add(struct pp_fair *f, int32_t flow, const struct pp_route *route, 
         }
         link->first = at;
         set_count(link, link->count + 1);
-        note(f, f->link[at]);
     }
+    /* told on one, it is told; the other then is noted if that matters to it */
+    bool in_first = f->links[route->in].even < f->links[route->out].even;
+    note(f, in_first ? route->in : route->out);
 }
 
 void pp_fair_remove(struct pp_fair *f, int32_t flow) {
@@ -98,7 +105,10 @@ void pp_fair_remove(struct pp_fair *f, int32_t flow) {
             link->first = next;
         }
         set_count(link, link->count - 1);
-        note(f, f->link[at]);
+        if (is_full(link)) { /* else none of its flows waited for this one */
+            note(f, f->link[at]);
+        }
+        link->load -= f->flows[flow].rate;
     }
 }
 
@@ -147,8 +157,13 @@ static inline void fix(struct pp_fair *f, int32_t number, int64_t now_ns,
             other->open--;
             other->share = share_of(other->room, other->open);
             if (flow->rate != rate) {
+                bool was_full = is_full(other);
+                link->load += (unsigned __int128)rate - flow->rate;
+                other->load += (unsigned __int128)rate - flow->rate;
+                if (was_full || is_full(other)) { /* else it holds up no flow, as before */
+                    note(f, other_number);
+                }
                 set_rate(f, at / 2, rate, now_ns, heap);
-                note(f, other_number);
             }
         }
     }

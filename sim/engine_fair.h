@@ -3,10 +3,12 @@
  * Private to the engine: how fast each transfer in motion moves where links are shared, and when it
  * will be through.
  *
- * Max-min fair rates by filling (sim/network.h has the source): the link with the smallest share
- * for each of its flows fixes their rates, what it leaves to the others is shared among the rest,
- * and so on. Only flows that are joined by links to one that began or ended can change; they are
- * gathered first. A flow whose rate stays is not touched.
+ * Max-min fair rates by filling (sim/network.h has the source): a link with a smaller share for
+ * each of its flows than any link next to it fixes their rates, what these leave of the other links
+ * is shared among the rest, and so on. That is begun on links where a flow began or ended, and goes
+ * on where a rate changed on a link that is, or was, full: elsewhere each flow still has a full
+ * link on which none is faster, and that is what max-min means. A flow whose rate stays is not
+ * touched.
  *
  * Exact: what is left counts in bytes * 10^9 * 2^16, rates in 2^-16 bytes/s, rounded down (and at
  * least one of these). A flow's end is rounded up to a whole ns, anew from what is left at each
@@ -26,14 +28,14 @@ struct pp_flow {
 };
 
 struct pp_fair_link {
-    uint64_t rate, even; /* of the whole link, and for each of its flows */
-    uint64_t room;       /* of its rate, without those told in this round; between rounds all */
-    uint64_t share;      /* of room, for each of the others */
-    int32_t open;        /* how many others */
-    int32_t count;       /* flows */
-    int32_t first;       /* flow, as below; -1 */
+    unsigned __int128 load; /* the rates of its flows, more than its own only within a round */
+    uint64_t rate, even;    /* of the whole link, and for each of its flows */
+    uint64_t room;          /* of its rate, without those told in this round; between rounds all */
+    uint64_t share;         /* of room, for each of the others */
+    int32_t open;           /* how many others */
+    int32_t count;          /* flows */
+    int32_t first;          /* flow, as below; -1 */
     bool is_dirty;
-    char unused[15]; /* a cache line */
 };
 
 struct pp_fair {
