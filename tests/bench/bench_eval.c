@@ -17,7 +17,7 @@ enum {
     WARM_UP = 3,
     MAX_STAGES = 1024,
     SETS = 8,
-    LARGE_BYTES = 24 << 20
+    LARGE_BYTES = 1 << 20
 };
 
 static int64_t now_ns(void) {
