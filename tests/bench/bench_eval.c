@@ -11,7 +11,14 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { NS_PER_S = 1000000000, RUNS = 21, WARM_UP = 3, MAX_STAGES = 1024, SETS = 8 };
+enum {
+    NS_PER_S = 1000000000,
+    RUNS = 21,
+    WARM_UP = 3,
+    MAX_STAGES = 1024,
+    SETS = 8,
+    LARGE_BYTES = 1 << 20
+};
 
 static int64_t now_ns(void) {
     struct timespec t;
@@ -164,18 +171,40 @@ static void print_sizes(struct subject *x) {
     give_back(x);
 }
 
+static void fill_costs(struct subject *x, int64_t ns[SETS][MAX_STAGES]) {
+    for (int i = 0; i < SETS; i++) {
+        x->costs[i] = (struct pp_costs){.f_ns = ns[i],
+                                        .i_ns = ns[i],
+                                        .w_ns = ns[i],
+                                        .b_ns = ns[i],
+                                        .recv_f_ns = ns[i],
+                                        .recv_b_ns = ns[i]};
+    }
+}
+
+/* From nothing while the C library gives memory back to the system and takes it anew each time, as
+ * it does until a program has freed something large. */
+static void measure_fresh(const struct row *row, int64_t ns[SETS][MAX_STAGES]) {
+    struct pp_err err = {0};
+    struct subject x = {
+        .config = {.rank_count = row->p, .stages_per_rank = row->v, .microbatch_count = row->m}};
+    fill_costs(&x, ns);
+    must(pp_schedule_find(row->name, &x.info, &err), &err);
+    printf("%s (%d,%d,%d) from nothing, fresh pages every time: %.3f ms\n", row->name, row->p,
+           row->v, row->m, median_ns(&x, all_and_give_back, 20) / 1e6);
+}
+
+/* After this the C library keeps what is freed. */
+static void have_been_larger(void) {
+    void *volatile large = malloc(LARGE_BYTES);
+    free(large);
+}
+
 static void measure(const struct row *row, int64_t ns[SETS][MAX_STAGES]) {
     struct pp_err err = {0};
     struct subject x = {
         .config = {.rank_count = row->p, .stages_per_rank = row->v, .microbatch_count = row->m}};
-    for (int i = 0; i < SETS; i++) {
-        x.costs[i] = (struct pp_costs){.f_ns = ns[i],
-                                       .i_ns = ns[i],
-                                       .w_ns = ns[i],
-                                       .b_ns = ns[i],
-                                       .recv_f_ns = ns[i],
-                                       .recv_b_ns = ns[i]};
-    }
+    fill_costs(&x, ns);
     must(pp_schedule_find(row->name, &x.info, &err), &err);
     all_from_nothing(&x);
     int32_t n = x.s->action_count;
@@ -200,6 +229,12 @@ int main(void) {
             ns[i][stage] = 1000 + stage + i;
         }
     }
+    static const struct row small[] = {
+        {"1F1B", 16, 1, 256}, {"Interleaved1F1B", 16, 2, 128}, {"GPipe", 16, 1, 256}};
+    for (size_t i = 0; i < sizeof small / sizeof small[0]; i++) {
+        measure_fresh(&small[i], ns);
+    }
+    have_been_larger();
     printf(
         "                                                ns an action; of a batch and cost set   "
         "    ms    bytes an action    allocations\n"
