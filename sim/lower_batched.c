@@ -32,7 +32,8 @@ static int32_t lacking(const struct rounds *r, int32_t at) {
     return -1;
 }
 
-/* Puts a rank's gathers and reductions up to its next cell, and that cell if its inputs are there. */
+/* Puts a rank's gathers and reductions up to its next cell, and that cell if its inputs are there.
+ */
 static void look_at(struct rounds *r, int32_t rank) {
     struct pp_lower *l = r->l;
     for (; r->next_item[rank] < l->item_begin[rank + 1]; r->next_item[rank]++) {
