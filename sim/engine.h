@@ -38,8 +38,8 @@
  *
  * x is 0 without bytes or without a network, else what sim/network.h says: alone, or at the fair
  * rate of every moment. All that ends or starts at one instant does so before rates are told again.
- * With shared links the end of a transfer is rounded up to a whole ns when it comes; nothing else
- * is rounded.
+ * With shared links the end of a transfer is rounded up to a whole ns when it comes; apart
+ * from rates (sim/network.h) nothing else is rounded.
  *
  * Where nothing is shared, times are a longest path, swept in a stored order; else an event queue.
  * Both give the same numbers where nothing is in fact shared, and those of pp_eval where messages

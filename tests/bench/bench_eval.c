@@ -8,7 +8,7 @@
 #include "tests/bench/bench.h"
 #include "tests/count_memory.h"
 
-enum { MAX_STAGES = 1024, SETS = 8, LARGE_BYTES = 24 << 20 };
+enum { MAX_STAGES = 1024, SETS = 8, LARGE_BYTES = 1 << 20 };
 
 struct subject {
     const struct pp_schedule_info *info;

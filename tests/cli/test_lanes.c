@@ -227,7 +227,7 @@ Test(cli_lanes, nonsense_is_refused) {
     expect_error(GPIPE2 "--link-bandwidth 10", 2, "E_USAGE", "--link-bandwidth");
     expect_error(GPIPE2 "--hardware tractor", 3, "E_HARDWARE", "tractor");
     expect_error(GPIPE2 "--reduce sometimes", 2, "E_USAGE", "--reduce");
-    expect_error(GPIPE2 "--lowering torch --reduce microbatch", 2, "E_USAGE", "--lowering torch");
+    expect_error(GPIPE2 "--lowering megatron", 2, "E_USAGE", "batched");
     expect_error(GPIPE2 "--comms buffered", 2, "E_USAGE", "--comms");
     expect_error(GPIPE2 "--ranks-per-node 0", 3, "E_RANGE", "--ranks-per-node");
     expect_error(GPIPE2 "--flushes 2000000", 3, "E_RANGE", "--flushes");

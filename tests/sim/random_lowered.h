@@ -32,9 +32,9 @@ static inline void lowered_case_deinit(struct lowered_case *c) {
 
 static inline struct pp_lower_options draw_lower_options(uint64_t *seed) {
     struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_OURS);
-    options.mode = random_below(seed, 2) == 0 ? PP_LOWER_OURS : PP_LOWER_TORCH;
+    options.mode = (enum pp_lower_mode)random_below(seed, PP_LOWER_MODE_COUNT);
     options.max_active_stages = 1 + random_below(seed, 3);
-    if (options.mode == PP_LOWER_OURS) {
+    if (options.mode != PP_LOWER_TORCH) {
         options.look_ahead = random_below(seed, 4);
         options.reshard_after_use = random_below(seed, 2) == 0;
         options.reduce_every = random_below(seed, 3);

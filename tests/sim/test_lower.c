@@ -159,6 +159,7 @@ Test(lower, stages_freed_together_ascend_in_ours) {
     static const char *const freed[] = {
         [PP_LOWER_TORCH] = "OVERLAP_F_B,8RESHARD,1RESHARD,9UNSHARD,9F1",
         [PP_LOWER_OURS] = "OVERLAP_F_B,1RESHARD,8RESHARD,9UNSHARD,9F1",
+        [PP_LOWER_BATCHED] = "OVERLAP_F_B,1RESHARD,8RESHARD,9UNSHARD,9F1",
     };
     struct pp_err err = {0};
     struct pp_sched *s = parse_csv("0F0,1F0,2F0,3F0,4F0,5F0,6F0,7F0,8F0,9F0,"
