@@ -5,32 +5,10 @@
 #include "sim/batch.h"
 #include "sim/eval.h"
 #include "sim/generate.h"
+#include "tests/bench/bench.h"
 #include "tests/count_memory.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum {
-    NS_PER_S = 1000000000,
-    RUNS = 21,
-    WARM_UP = 3,
-    MAX_STAGES = 1024,
-    SETS = 8,
-    LARGE_BYTES = 1 << 20
-};
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
+enum { MAX_STAGES = 1024, SETS = 8, LARGE_BYTES = 1 << 20 };
 
 struct subject {
     const struct pp_schedule_info *info;
@@ -41,13 +19,6 @@ struct subject {
     struct pp_batch *b;
     struct pp_trace trace;
 };
-
-static void must(enum pp_status status, const struct pp_err *err) {
-    if (status != PP_OK) {
-        fprintf(stderr, "%s: %s\n", pp_status_code(status), err->message);
-        exit(1);
-    }
-}
 
 static void evaluate_first(struct subject *x) {
     struct pp_err err = {0};
@@ -81,22 +52,6 @@ static void give_back(struct subject *x) {
     pp_sched_destroy(x->s);
     x->e = NULL;
     x->s = NULL;
-}
-
-/* Median over the runs, each repeated so that it lasts a while, ns of one. */
-static double median_ns(struct subject *x, void (*work)(struct subject *x), int32_t repeats) {
-    int64_t took[RUNS];
-    for (int run = -WARM_UP; run < RUNS; run++) {
-        int64_t begin = now_ns();
-        for (int32_t i = 0; i < repeats; i++) {
-            work(x);
-        }
-        if (run >= 0) {
-            took[run] = now_ns() - begin;
-        }
-    }
-    qsort(took, RUNS, sizeof took[0], compare);
-    return (double)took[RUNS / 2] / repeats;
 }
 
 static void all_and_give_back(struct subject *x) {

@@ -12,19 +12,6 @@ static struct pp_sched *lower_with(const struct pp_sched *s,
     return lowered;
 }
 
-static void expect_same_compute(const struct pp_sched *s, const struct pp_sched *lowered) {
-    int32_t at = 0;
-    for (int32_t i = 0; i < lowered->action_count; i++) {
-        const struct pp_action *a = &lowered->actions[i];
-        if (a->type <= PP_B || a->type >= PP_OFFLOAD) {
-            const struct pp_action *b = &s->actions[at++];
-            cr_assert(a->type == b->type && a->stage == b->stage &&
-                      a->microbatch == b->microbatch && a->pair == b->pair);
-        }
-    }
-    cr_assert_eq(at, s->action_count);
-}
-
 /* Each use has its stage gathered, no more are gathered than may be, all are freed in the end; if
  * so asked, each right after its use. */
 static void expect_gathered(const struct pp_sched *l, const struct pp_lower_options *o) {
