@@ -14,7 +14,7 @@ void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows) {
         {"--lowering", PP_OPT_TEXT, &o->lowering, NULL, 0, 0, "MODE",
          "where sends and receives stand: torch, ours or batched; default the runtime's"},
         {"--channels", PP_OPT_TEXT, &o->channels, NULL, 0, 0, "KIND",
-         "which share a queue: rank, pair or directed; default the runtime's"},
+         "which share a queue: rank, pair or directed; default the runtime's, directed for ours"},
         {"--comms", PP_OPT_TEXT, &o->comms, NULL, 0, 0, "KIND",
          "what a send waits for: rendezvous or buffered:K; default rendezvous"},
         {"--hardware", PP_OPT_TEXT, &o->hardware, NULL, 0, 0, "NAME|FILE",
@@ -131,6 +131,12 @@ static enum pp_status read_lowering(const struct pp_lane_options *o, int32_t mic
     setup->lower = (struct pp_lower_options)PP_LOWER_OPTIONS_DEFAULT(mode);
     setup->lower.reshard_after_use = o->reshard;
     setup->lower.reduce_every = chosen == 1 && o->flushes == 1 ? 0 : periods[chosen];
+    if (mode == PP_LOWER_OURS && o->channels == NULL) {
+        setup->runtime.comms.channels = PP_CHANNELS_DIRECTED; /* what its receives are made for */
+    }
+    if (setup->runtime.batched && mode == PP_LOWER_OURS) {
+        setup->lower.look_ahead = 0; /* a batch holds up compute: receive no earlier than needed */
+    }
     return PP_OK;
 }
 

@@ -10,6 +10,7 @@ void pp_simulation_deinit(struct pp_simulation *sim) {
     free(sim->idle);
     free(sim->busy_ns);
     pp_trace_deinit(&sim->trace);
+    pp_memory_work_destroy(sim->memory_work);
     pp_lane_run_deinit(&sim->lanes);
     pp_eval_destroy(sim->eval);
     pp_stage_costs_deinit(&sim->costs);
@@ -33,6 +34,8 @@ struct pp_cause_inputs pp_simulation_cause_inputs(const struct pp_simulation *si
         .flush_microbatches = sim->repeated != NULL ? sim->flush->microbatch_count : 0,
         .memory = sim->costs.limit != NULL ? &sim->costs.memory : NULL,
         .limit = sim->costs.limit,
+        .memory_work = sim->memory_work,
+        .recv_f_ns = sim->costs.costs.recv_f_ns,
     };
 }
 
@@ -47,6 +50,21 @@ static enum pp_status make_schedule(struct pp_simulation *sim, const struct pp_u
     return pp_stage_costs_init(&sim->costs, &f->costs, sim->flush, err);
 }
 
+/* An order that runs by itself can still hang by the way in which it communicates. */
+static void hint_at_lanes(const struct pp_simulation *sim, struct pp_err *err) {
+    const struct pp_lane_setup *setup = &sim->setup;
+    if (!setup->on_lanes || setup->lower.mode != PP_LOWER_OURS) {
+        return;
+    }
+    if (setup->runtime.comms.channels != PP_CHANNELS_DIRECTED) {
+        pp_hint(err, "our lowering is made for --channels directed; for others take --lowering "
+                     "torch");
+    } else if (setup->runtime.batched) {
+        pp_hint(err, "in batches this order wants its receives elsewhere: take --lowering "
+                     "batched, or another --runtime");
+    }
+}
+
 static enum pp_status prepare(struct pp_simulation *sim, struct pp_err *err) {
     const struct pp_simulate_flags *f = sim->flags;
     const struct pp_sched *s = pp_simulation_compute(sim);
@@ -56,6 +74,7 @@ static enum pp_status prepare(struct pp_simulation *sim, struct pp_err *err) {
                             : pp_eval_create(s, &sim->eval, &sim->deadlock, err);
     if (status == PP_E_DEADLOCK) {
         pp_err_place(err, f->sched.csv, 0, 0);
+        hint_at_lanes(sim, err);
     }
     return status;
 }
@@ -63,6 +82,9 @@ static enum pp_status prepare(struct pp_simulation *sim, struct pp_err *err) {
 static enum pp_status alloc_figures(struct pp_simulation *sim, struct pp_err *err) {
     size_t ranks = (size_t)sim->flush->rank_count;
     PP_TRY(pp_trace_init(&sim->trace, pp_simulation_ran(sim), err));
+    if (sim->setup.on_lanes && sim->costs.limit != NULL) {
+        PP_TRY(pp_memory_work_create(sim->lanes.lowered, &sim->memory_work, err));
+    }
     sim->busy_ns = malloc(ranks * sizeof *sim->busy_ns);
     sim->idle = malloc(ranks * sizeof *sim->idle);
     sim->peaks = malloc(ranks * sizeof *sim->peaks);

@@ -103,6 +103,52 @@ Test(cli_lanes, a_batched_runtime_overlaps_nothing) {
     cr_assert_lt(makespan[0], makespan[2]);
 }
 
+Test(cli_lanes, pytorchs_runtime_gathers_and_reduces_as_asked) {
+    static const char *const asks[] = {"--reshard-after-forward", "--reduce microbatch",
+                                       "--reduce flush --flushes 2"};
+    char args[256];
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
+        snprintf(args, sizeof args,
+                 "simulate --schedule 1F1B --pp 4 --microbatches 8 --t-unshard 1us --t-reduce 1us "
+                 "--runtime torch %s",
+                 asks[i]);
+        json_t *d = run_json(args, 0);
+        const json_t *ways = json_object_get(d, "communication");
+        cr_assert_str_eq(string_of(ways, "lowering"), "torch", "%s", asks[i]);
+        cr_assert_str_eq(string_of(ways, "channels"), "pair", "%s", asks[i]);
+        expect_causes_sum(d);
+        json_decref(d);
+    }
+}
+
+Test(cli_lanes, an_order_that_hangs_by_its_channels_gets_a_hint) {
+    const char *base = "simulate --pp 4 --microbatches 8 ";
+    char args[256];
+    snprintf(args, sizeof args, "%s --schedule 1F1B --channels pair", base);
+    expect_error(args, 3, "E_DEADLOCK", "--lowering torch");
+    snprintf(args, sizeof args, "%s --schedule Interleaved1F1B --runtime megatron", base);
+    json_decref(run_json(args, 0));
+    strcat(args, " --lowering ours");
+    expect_error(args, 3, "E_DEADLOCK", "--lowering batched");
+}
+
+/* ---- causes ---- */
+
+/* The input of an F comes a transfer after it was made; until then it is not memory that it lacks.
+ */
+Test(cli_lanes, the_cause_memory_knows_transfers_and_lanes) {
+    const char *args = "simulate --schedule VHalf --pp 4 --microbatches 8 --memory-limit 3 "
+                       "--t-p2p 500ns --t-f 3us";
+    char on_lanes[256];
+    snprintf(on_lanes, sizeof on_lanes, "%s --comms buffered:1000", args);
+    json_t *plain = run_json(args, 0);
+    json_t *lanes = run_json(on_lanes, 0);
+    cr_assert_eq(cause_of(plain, "memory_ns"), 1000);
+    cr_assert(json_equal(json_object_get(plain, "ranks"), json_object_get(lanes, "ranks")));
+    json_decref(plain);
+    json_decref(lanes);
+}
+
 /* ---- data-parallel traffic ---- */
 
 Test(cli_lanes, parameters_are_gathered_before_their_first_use) {
