@@ -25,11 +25,12 @@
  * their rank (which share one: pp_channels) and are taken in list order; `free` is when the one
  * before in the queue was released, 0 for the first.
  *   rendezvous:     t = max(gate(SEND), free(SEND), gate(RECV), free(RECV))
- *   with K places:  t = max(gate(SEND), free(SEND), release of the RECV K before; 0 if there is
- * none) The transfer moves from t on for x ns (below) and arrives `latency` ns later. SEND: start
- * t, end t + x, released at its end. RECV: start max(t, gate(RECV), free(RECV)), end max(start, t +
- * x + latency), released at max(start, t + x): latency holds nobody up but the consumer. Bytes and
- * latency are of what is sent, where a SEND meets the RECV of something else.
+ *   with K places:  t = max(gate(SEND), free(SEND), release of the RECV K before)
+ * where the release of a RECV that is none is 0. The transfer moves from t on for x ns (below) and
+ * arrives `latency` ns later. SEND: start t, end t + x, released at its end. RECV: start
+ * max(t, gate(RECV), free(RECV)), end max(start, t + x + latency), released at max(start, t + x):
+ * latency holds nobody up but the consumer. Bytes and latency are of what is sent, where a SEND
+ * meets the RECV of something else.
  *
  * Collectives of a rank run one after the other: start at the latest of the gate and the end of the
  * one before; a transfer moves for x ns; end x + the fixed time later. RESHARD takes no time: start
@@ -38,8 +39,8 @@
  *
  * x is 0 without bytes or without a network, else what sim/network.h says: alone, or at the fair
  * rate of every moment. All that ends or starts at one instant does so before rates are told again.
- * With shared links the end of a transfer is rounded up to a whole ns when it comes; nothing else
- * is rounded.
+ * With shared links the end of a transfer is rounded up to a whole ns when it comes; apart
+ * from rates (sim/network.h) nothing else is rounded.
  *
  * Where nothing is shared, times are a longest path, swept in a stored order; else an event queue.
  * Both give the same numbers where nothing is in fact shared, and those of pp_eval where messages
@@ -71,6 +72,7 @@ enum pp_lane {
 
 /** "compute", ... Never NULL. */
 const char *pp_lane_text(enum pp_lane lane);
+/** RESHARD, which takes no time, counts to the collective lane. */
 enum pp_lane pp_lane_of(enum pp_action_type type);
 
 /** How a runtime communicates. */
@@ -102,6 +104,7 @@ enum pp_runtime_kind {
 
 /** "ours", ... Never NULL. */
 const char *pp_runtime_text(enum pp_runtime_kind kind);
+/** Its habits, as told at PP_RUNTIME_LIST. */
 struct pp_runtime pp_runtime_of(enum pp_runtime_kind kind);
 
 /** What actions cost. Arrays are [stage_count]; NULL stands for zeros but in `compute`. */
@@ -118,8 +121,8 @@ struct pp_engine; /* opaque; one thread an engine, the schedule may be shared */
 /**
  * @param lowered     sealed and lowered; must outlive the engine
  * @param deadlock_p  filled on PP_E_DEADLOCK as by pp_check_run; may be NULL. What only a batched
- *                    runtime comes to wait for has no cycle there: the message names one rank's
- * wait
+ *                    runtime comes to wait for has no cycle there: the message names the wait of
+ *                    one rank
  * @return PP_OK, PP_E_ARG (not lowered), PP_E_DEADLOCK, PP_E_NOMEM
  * Cost: O(actions).
  */

@@ -117,14 +117,6 @@ static enum pp_status check(const struct pp_sched *s, const struct pp_lower_opti
         return pp_fail(err, PP_E_RANGE, "microbatches a reduction: got %d, need at least 0",
                        options->reduce_every);
     }
-    if (options->mode == PP_LOWER_TORCH &&
-        (options->reshard_after_use || options->reduce_every > 0)) {
-        pp_fail(err, PP_E_ARG, "PyTorch's lowering has no %s",
-                options->reshard_after_use ? "RESHARD after every use"
-                                           : "REDUCE_GRAD but after a stage's last microbatch");
-        pp_hint(err, "use the lowering %s", pp_lower_mode_text(PP_LOWER_OURS));
-        return PP_E_ARG;
-    }
     return PP_OK;
 }
 
@@ -137,7 +129,12 @@ enum pp_status pp_sched_lower(const struct pp_sched *s, const struct pp_lower_op
         status = make_room(&l, err);
     }
     if (status == PP_OK) {
-        status = options->mode == PP_LOWER_TORCH ? pp_lower_torch(&l, err) : pp_lower_ours(&l, err);
+        static enum pp_status (*const place[])(struct pp_lower *, struct pp_err *) = {
+            [PP_LOWER_TORCH] = pp_lower_torch,
+            [PP_LOWER_OURS] = pp_lower_ours,
+            [PP_LOWER_BATCHED] = pp_lower_batched,
+        };
+        status = place[options->mode](&l, err);
     }
     if (status == PP_OK) {
         status = finish(&l, lowered_p, err);

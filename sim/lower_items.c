@@ -138,7 +138,7 @@ static enum pp_status free_unwanted(struct walk *w, struct pp_err *err) {
             w->freed[count++] = stage;
         }
     }
-    if (w->l->options->mode == PP_LOWER_OURS) {
+    if (w->l->options->mode != PP_LOWER_TORCH) {
         qsort(w->freed, (size_t)count, sizeof *w->freed, compare_stages);
     }
     for (int32_t i = 0; i < count; i++) {

@@ -57,8 +57,9 @@ void pp_lower_put_item(struct pp_lower *l, int32_t rank, const struct pp_lower_i
 void pp_lower_put_send(struct pp_lower *l, const struct pp_action *a);
 void pp_lower_put_recv(struct pp_lower *l, const struct pp_action *a, int32_t receiver);
 
-/** Puts all items and transfers. @return PP_OK, PP_E_NOMEM; torch also PP_E_DEADLOCK */
+/** Puts all items and transfers. @return PP_OK, PP_E_NOMEM; all but ours also PP_E_DEADLOCK */
 enum pp_status pp_lower_torch(struct pp_lower *l, struct pp_err *err);
+enum pp_status pp_lower_batched(struct pp_lower *l, struct pp_err *err);
 enum pp_status pp_lower_ours(struct pp_lower *l, struct pp_err *err);
 
 /** A set of stages that is walked in the order of a CPython set of the same ints with the same

@@ -18,7 +18,7 @@
  * barrier (the norm of all gradients, by which Automodel and torchtitan clip) it starts when every
  * rank is reduced, else on each rank on its own.
  *
- * Sources: reference nemo.md section 7 (defer_fsdp_grad_sync, MoE), schedules.md 1.20.
+ * sim/plan_step.c tells which of Automodel's options come to which of these.
  */
 #ifndef PP_SIM_STEP_H
 #define PP_SIM_STEP_H

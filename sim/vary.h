@@ -4,16 +4,21 @@
  * of different lengths, and a Monte Carlo over them.
  *
  * In sample k, an action of stage s and microbatch j on rank r takes
+ *
  *   ((duration * rank(r) * stage(s)) * microbatch(j)) * action
- *   rank(r)       = 1 + rank_sd z(r), times straggler_factor with probability
- * rank_straggler_chance: for the whole sample stage(s)      = 1 + stage_sd z(s) microbatch(j) =
- * weight[j] * (1 + microbatch_sd z(j)) action        = 1 + action_sd z(action), times
- * straggler_factor with probability straggler_chance where each z is a standard normal draw of its
- * own (of the sample, and of what it is about), a factor below 0 is 0, and every product is rounded
- * to nearest, in this order: durations to 1 ns, microbatch(j) to a part of PP_VARY_ONE. A pair with
- * a duration of its own (pair_ns) varies as its first part does; OFFLOAD and RELOAD vary as any
- * action. Transfers between ranks take transfer * (1 + action_sd z(transfer)): they neither
- * straggle nor have a weight.
+ *
+ *   rank(r)        1 + rank_sd z(r); for the whole sample, with probability rank_straggler_chance,
+ *                  times rank_straggler_factor
+ *   stage(s)       1 + stage_sd z(s)
+ *   microbatch(j)  weight[j] * (1 + microbatch_sd z(j))
+ *   action         1 + action_sd z(action); with probability straggler_chance, times
+ *                  straggler_factor
+ *
+ * where each z is a standard normal draw of its own (of the sample, and of what it is about), a
+ * factor below 0 is 0, and every product is rounded to nearest, in this order: durations to 1 ns,
+ * microbatch(j) to a part of PP_VARY_ONE. A pair with a duration of its own (pair_ns) varies as its
+ * first part does; OFFLOAD and RELOAD vary as any action. Transfers between ranks take transfer *
+ * (1 + action_sd z(transfer)): they neither straggle nor have a weight.
  *
  * Everything is integers: factors are in parts per 2^20, draws come from a counter (SplitMix64 of
  * seed, sample and what it is about: stage, microbatch, type), so a sample depends on its number

@@ -7,3 +7,5 @@ bash .ci/setup tests
 cmake --preset asan -DPP_BUILD_TESTS=ON
 cmake --build --preset asan
 ctest --preset asan -j"$(nproc)"
+left_out=$(sed -n '/\[SKIP\] \|^skipped: /p' build/asan/Testing/Temporary/LastTest.log)
+[ -z "$left_out" ] || printf 'Left out here:\n%s\n' "$left_out"

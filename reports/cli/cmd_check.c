@@ -364,7 +364,7 @@ enum pp_status pp_cmd_check(struct pp_cli *cli, int argc, char **argv, struct pp
          "a send ends when it is received, or while fewer than K are not; default rendezvous"},
         {"--channels", PP_OPT_TEXT, &flags.channels, NULL, 0, 0, "rank|pair|directed",
          "what shares a queue: all of a rank, of two ranks, or one way; default directed"},
-        {"--lowering", PP_OPT_TEXT, &flags.lowering, NULL, 0, 0, "torch|ours",
+        {"--lowering", PP_OPT_TEXT, &flags.lowering, NULL, 0, 0, "torch|ours|batched",
          "where sends and receives of a compute-only file go; default ours"},
         {"--repair", PP_OPT_TEXT, &flags.repair, NULL, 0, 0, "OUT",
          "write a reordered file that passes"},

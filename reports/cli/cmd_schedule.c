@@ -1,6 +1,7 @@
 /* `pipeplan schedule`: the order of a schedule, as PyTorch's CSV or as JSON, lowered or not; and
  * the list of schedules. */
 #include "reports/cli/cli.h"
+#include "reports/cli/comms_words.h"
 #include "reports/cli/cost_options.h"
 #include "reports/cli/sched_options.h"
 #include "reports/cli/sched_warnings.h"
@@ -219,9 +220,10 @@ static bool is_lowered(const struct flags *flags) {
 
 /* PyTorch's way for what PyTorch knows, files of its format among it; ours for the rest. */
 static enum pp_status lower(const struct flags *flags, struct order *o, struct pp_err *err) {
-    bool torch = flags->lowering != NULL ? strcmp(flags->lowering, "torch") == 0
-                                         : o->info == NULL || o->info->in_pytorch;
-    o->mode = torch ? PP_LOWER_TORCH : PP_LOWER_OURS;
+    o->mode = o->info == NULL || o->info->in_pytorch ? PP_LOWER_TORCH : PP_LOWER_OURS;
+    if (flags->lowering != NULL) {
+        PP_TRY(pp_lowering_word(flags->lowering, &o->mode, err));
+    }
     struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(o->mode);
     return pp_sched_lower(o->compute, &options, &o->lowered, err);
 }
@@ -237,10 +239,8 @@ static enum pp_status check_format(const struct flags *flags, struct pp_err *err
     if (lowering == NULL) {
         return PP_OK;
     }
-    if (strcmp(lowering, "torch") != 0 && strcmp(lowering, "ours") != 0) {
-        return pp_fail(err, PP_E_USAGE, "--lowering: '%.40s' is none; expected torch or ours",
-                       lowering);
-    }
+    enum pp_lower_mode mode;
+    PP_TRY(pp_lowering_word(lowering, &mode, err));
     if (strcmp(format, "csv") == 0) {
         pp_fail(err, PP_E_USAGE, "--lowering goes with csv-comms, but the format is csv");
         pp_hint(err, "add --format csv-comms, or leave --lowering out");
@@ -278,7 +278,7 @@ enum pp_status pp_cmd_schedule(struct pp_cli *cli, int argc, char **argv, struct
         {"--format", PP_OPT_TEXT, &flags.format, NULL, 0, 0, "F",
          "csv (default), csv-comms (lowered: with communication) or json"},
         {"--lowering", PP_OPT_TEXT, &flags.lowering, NULL, 0, 0, "L",
-         "torch or ours; default: torch for what PyTorch knows, else ours"},
+         "torch, ours or batched; default: torch for what PyTorch knows, else ours"},
     };
     pp_sched_options_rows(&flags.sched, options + 3);
     pp_cost_options_rows(&flags.costs, options + 3 + PP_SCHED_OPTION_COUNT);

@@ -9,7 +9,7 @@
 enum pp_status pp_choose_word(const char *flag, const char *word, const char *const *words,
                               int32_t count, int32_t *chosen_p, struct pp_err *err);
 
-/* --channels rank|pair|directed; --lowering torch|ours; --comms rendezvous|buffered:K.
+/* --channels rank|pair|directed; --lowering torch|ours|batched; --comms rendezvous|buffered:K.
  * @return PP_OK, PP_E_USAGE, PP_E_RANGE */
 enum pp_status pp_channels_word(const char *word, enum pp_channels *channels_p, struct pp_err *err);
 enum pp_status pp_lowering_word(const char *word, enum pp_lower_mode *mode_p, struct pp_err *err);

@@ -89,6 +89,12 @@ static enum pp_status read_heading(struct reader *r) {
     struct fields f;
     bool blank;
     PP_TRY(next_line(r, &f, &blank));
+    if (blank && r->at == r->end) {
+        return place(r, 1,
+                     pp_fail(r->err, PP_E_CSV,
+                             "the file is empty (a pipe can be read only once); expected the "
+                             "heading stage,f,i,w"));
+    }
     for (int32_t i = 0; i < FIELD_COUNT; i++) {
         if (i >= f.count || strcmp(f.text[i], heading[i]) != 0) {
             return place(r, i < f.count ? f.column[i] : 1,

@@ -12,9 +12,7 @@ void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows) {
         {"--runtime", PP_OPT_TEXT, &o->runtime, NULL, 0, 0, "NAME",
          "whose habits: ours, torch (a queue a pair) or megatron (batched); default ours"},
         {"--lowering", PP_OPT_TEXT, &o->lowering, NULL, 0, 0, "MODE",
-         "where sends and receives stand: torch or ours; default torch for torch where it can, "
-         "else "
-         "ours"},
+         "where sends and receives stand: torch, ours or batched; default the runtime's"},
         {"--channels", PP_OPT_TEXT, &o->channels, NULL, 0, 0, "KIND",
          "which share a queue: rank, pair or directed; default the runtime's, directed for ours"},
         {"--comms", PP_OPT_TEXT, &o->comms, NULL, 0, 0, "KIND",
@@ -115,7 +113,12 @@ static enum pp_status read_runtime(const struct pp_lane_options *o, struct pp_la
 
 static enum pp_status read_lowering(const struct pp_lane_options *o, int32_t microbatch_count,
                                     struct pp_lane_setup *setup, struct pp_err *err) {
-    enum pp_lower_mode mode = setup->kind == PP_RUNTIME_TORCH ? PP_LOWER_TORCH : PP_LOWER_OURS;
+    static const enum pp_lower_mode modes[PP_RUNTIME_COUNT] = {
+        [PP_RUNTIME_OURS] = PP_LOWER_OURS,
+        [PP_RUNTIME_TORCH] = PP_LOWER_TORCH,
+        [PP_RUNTIME_MEGATRON] = PP_LOWER_BATCHED,
+    };
+    enum pp_lower_mode mode = modes[setup->kind];
     if (o->lowering != NULL) {
         PP_TRY(pp_lowering_word(o->lowering, &mode, err));
     }
@@ -125,19 +128,9 @@ static enum pp_status read_lowering(const struct pp_lane_options *o, int32_t mic
     if (o->reduce != NULL) {
         PP_TRY(pp_choose_word("--reduce", o->reduce, words, 3, &chosen, err));
     }
-    bool needs_ours = o->reshard || chosen == 2 || (chosen == 1 && o->flushes > 1);
-    if (needs_ours && mode == PP_LOWER_TORCH) {
-        if (o->lowering != NULL) {
-            pp_fail(err, PP_E_USAGE, "--lowering torch does not go with %s",
-                    o->reshard ? "--reshard-after-forward" : "--reduce");
-            pp_hint(err, "PyTorch's lowering gathers and reduces in one way; take --lowering ours");
-            return PP_E_USAGE;
-        }
-        mode = PP_LOWER_OURS;
-    }
     setup->lower = (struct pp_lower_options)PP_LOWER_OPTIONS_DEFAULT(mode);
     setup->lower.reshard_after_use = o->reshard;
-    setup->lower.reduce_every = needs_ours ? periods[chosen] : 0;
+    setup->lower.reduce_every = chosen == 1 && o->flushes == 1 ? 0 : periods[chosen];
     if (mode == PP_LOWER_OURS && o->channels == NULL) {
         setup->runtime.comms.channels = PP_CHANNELS_DIRECTED; /* what its receives are made for */
     }

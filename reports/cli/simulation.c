@@ -60,8 +60,8 @@ static void hint_at_lanes(const struct pp_simulation *sim, struct pp_err *err) {
         pp_hint(err, "our lowering is made for --channels directed; for others take --lowering "
                      "torch");
     } else if (setup->runtime.batched) {
-        pp_hint(err, "in batches this order wants its receives elsewhere: take --lowering torch, "
-                     "or another --runtime");
+        pp_hint(err, "in batches this order wants its receives elsewhere: take --lowering "
+                     "batched, or another --runtime");
     }
 }
 

@@ -7,31 +7,9 @@
 #include "sim/eval.h"
 #include "sim/generate.h"
 #include "sim/lower.h"
+#include "tests/bench/bench.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum { NS_PER_S = 1000000000, RUNS = 15, WARM_UP = 3, MAX_STAGES = 256 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void must(enum pp_status status, const struct pp_err *err) {
-    if (status != PP_OK) {
-        fprintf(stderr, "%s: %s\n", pp_status_code(status), err->message);
-        exit(1);
-    }
-}
+enum { MAX_STAGES = 256 };
 
 struct subject {
     struct pp_sched *s, *lowered;
@@ -70,23 +48,6 @@ static void find_peaks_lowered(struct subject *x) {
 
 static void find_causes_lowered(struct subject *x) {
     pp_idle_of(&x->lowered_trace, &x->lowered_in, x->idle);
-}
-
-/* Median over the runs, each repeated so that it lasts a while. */
-static double ns_per_action(struct subject *x, void (*work)(struct subject *x), int32_t actions) {
-    int64_t took[RUNS];
-    int32_t repeats = 1 + 400000 / actions;
-    for (int run = -WARM_UP; run < RUNS; run++) {
-        int64_t begin = now_ns();
-        for (int32_t i = 0; i < repeats; i++) {
-            work(x);
-        }
-        if (run >= 0) {
-            took[run] = now_ns() - begin;
-        }
-    }
-    qsort(took, RUNS, sizeof took[0], compare);
-    return (double)took[RUNS / 2] / repeats / actions;
 }
 
 static void prepare(struct subject *x, const char *name, int32_t p, int32_t m,
@@ -152,16 +113,16 @@ static void measure(const char *name, int32_t p, int32_t m) {
         prepare(&x, name, p, m, &costs);
         int32_t n = x.s->action_count;
         if (!waits) {
-            figures[0] = ns_per_action(&x, evaluate_all, n);
-            figures[1] = ns_per_action(&x, find_peaks, n);
-            figures[2] = ns_per_action(&x, find_causes, n);
-            figures[4] = ns_per_action(&x, find_peaks_lowered, x.lowered->action_count);
-            figures[5] = ns_per_action(&x, find_causes_lowered, x.lowered->action_count);
+            figures[0] = ns_an_action(&x, evaluate_all, n);
+            figures[1] = ns_an_action(&x, find_peaks, n);
+            figures[2] = ns_an_action(&x, find_causes, n);
+            figures[4] = ns_an_action(&x, find_peaks_lowered, x.lowered->action_count);
+            figures[5] = ns_an_action(&x, find_causes_lowered, x.lowered->action_count);
         } else {
             evaluate_all(&x);
             x.in.memory = &x.memory;
             x.in.limit = limit;
-            figures[3] = ns_per_action(&x, find_causes, n);
+            figures[3] = ns_an_action(&x, find_causes, n);
         }
         if (waits) {
             printf("%-22s %3d %5d %8d %8.1f %7.2f %7.2f %9.2f %9.2f %9.2f\n", name, p, m, n,

@@ -5,31 +5,7 @@
 #include "sim/check.h"
 #include "sim/generate.h"
 #include "sim/lower.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum { NS_PER_S = 1000000000, RUNS = 7 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void must(enum pp_status status, const struct pp_err *err) {
-    if (status != PP_OK) {
-        fprintf(stderr, "%s: %s\n", pp_status_code(status), err->message);
-        exit(1);
-    }
-}
+#include "tests/bench/bench.h"
 
 static void measure(const char *name, int32_t p, int32_t v, int32_t m, enum pp_lower_mode mode,
                     enum pp_channels channels) {
@@ -46,15 +22,14 @@ static void measure(const char *name, int32_t p, int32_t v, int32_t m, enum pp_l
     int64_t took[RUNS];
     enum pp_status status = PP_OK;
     for (int run = 0; run < RUNS; run++) {
-        int64_t begin = now_ns();
+        int64_t begin = cpu_ns();
         status = pp_check_run(lowered, &comms, NULL, &err);
-        took[run] = now_ns() - begin;
+        took[run] = cpu_ns() - begin;
     }
-    qsort(took, RUNS, sizeof took[0], compare);
+    double ns = (double)median_of(took, RUNS);
     printf("%-22s (%d,%d,%d) %-5s %-8s %-10s %9d %9.1f %9.2f\n", name, p, v, m,
            mode == PP_LOWER_TORCH ? "torch" : "ours", pp_channels_text(channels),
-           pp_status_code(status), lowered->action_count,
-           (double)took[RUNS / 2] / lowered->action_count, (double)took[RUNS / 2] / 1e6);
+           pp_status_code(status), lowered->action_count, ns / lowered->action_count, ns / 1e6);
     pp_sched_destroy(lowered);
     pp_sched_destroy(s);
 }

@@ -5,25 +5,10 @@
 #include "sim/batch.h"
 #include "sim/eval.h"
 #include "sim/generate.h"
+#include "tests/bench/bench.h"
 #include "tests/count_memory.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum { NS_PER_S = 1000000000, RUNS = 21, WARM_UP = 3, MAX_STAGES = 1024, SETS = 8 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
+enum { MAX_STAGES = 1024, SETS = 8, LARGE_BYTES = 1 << 20 };
 
 struct subject {
     const struct pp_schedule_info *info;
@@ -34,13 +19,6 @@ struct subject {
     struct pp_batch *b;
     struct pp_trace trace;
 };
-
-static void must(enum pp_status status, const struct pp_err *err) {
-    if (status != PP_OK) {
-        fprintf(stderr, "%s: %s\n", pp_status_code(status), err->message);
-        exit(1);
-    }
-}
 
 static void evaluate_first(struct subject *x) {
     struct pp_err err = {0};
@@ -74,22 +52,6 @@ static void give_back(struct subject *x) {
     pp_sched_destroy(x->s);
     x->e = NULL;
     x->s = NULL;
-}
-
-/* Median over the runs, each repeated so that it lasts a while, ns of one. */
-static double median_ns(struct subject *x, void (*work)(struct subject *x), int32_t repeats) {
-    int64_t took[RUNS];
-    for (int run = -WARM_UP; run < RUNS; run++) {
-        int64_t begin = now_ns();
-        for (int32_t i = 0; i < repeats; i++) {
-            work(x);
-        }
-        if (run >= 0) {
-            took[run] = now_ns() - begin;
-        }
-    }
-    qsort(took, RUNS, sizeof took[0], compare);
-    return (double)took[RUNS / 2] / repeats;
 }
 
 static void all_and_give_back(struct subject *x) {
@@ -164,18 +126,40 @@ static void print_sizes(struct subject *x) {
     give_back(x);
 }
 
+static void fill_costs(struct subject *x, int64_t ns[SETS][MAX_STAGES]) {
+    for (int i = 0; i < SETS; i++) {
+        x->costs[i] = (struct pp_costs){.f_ns = ns[i],
+                                        .i_ns = ns[i],
+                                        .w_ns = ns[i],
+                                        .b_ns = ns[i],
+                                        .recv_f_ns = ns[i],
+                                        .recv_b_ns = ns[i]};
+    }
+}
+
+/* From nothing while the C library gives memory back to the system and takes it anew each time, as
+ * it does until a program has freed something large. */
+static void measure_fresh(const struct row *row, int64_t ns[SETS][MAX_STAGES]) {
+    struct pp_err err = {0};
+    struct subject x = {
+        .config = {.rank_count = row->p, .stages_per_rank = row->v, .microbatch_count = row->m}};
+    fill_costs(&x, ns);
+    must(pp_schedule_find(row->name, &x.info, &err), &err);
+    printf("%s (%d,%d,%d) from nothing, fresh pages every time: %.3f ms\n", row->name, row->p,
+           row->v, row->m, median_ns(&x, all_and_give_back, 20) / 1e6);
+}
+
+/* After this the C library keeps what is freed. */
+static void have_been_larger(void) {
+    void *volatile large = malloc(LARGE_BYTES);
+    free(large);
+}
+
 static void measure(const struct row *row, int64_t ns[SETS][MAX_STAGES]) {
     struct pp_err err = {0};
     struct subject x = {
         .config = {.rank_count = row->p, .stages_per_rank = row->v, .microbatch_count = row->m}};
-    for (int i = 0; i < SETS; i++) {
-        x.costs[i] = (struct pp_costs){.f_ns = ns[i],
-                                       .i_ns = ns[i],
-                                       .w_ns = ns[i],
-                                       .b_ns = ns[i],
-                                       .recv_f_ns = ns[i],
-                                       .recv_b_ns = ns[i]};
-    }
+    fill_costs(&x, ns);
     must(pp_schedule_find(row->name, &x.info, &err), &err);
     all_from_nothing(&x);
     int32_t n = x.s->action_count;
@@ -200,6 +184,12 @@ int main(void) {
             ns[i][stage] = 1000 + stage + i;
         }
     }
+    static const struct row small[] = {
+        {"1F1B", 16, 1, 256}, {"Interleaved1F1B", 16, 2, 128}, {"GPipe", 16, 1, 256}};
+    for (size_t i = 0; i < sizeof small / sizeof small[0]; i++) {
+        measure_fresh(&small[i], ns);
+    }
+    have_been_larger();
     printf(
         "                                                ns an action; of a batch and cost set   "
         "    ms    bytes an action    allocations\n"

@@ -5,12 +5,10 @@
 #include "sim/check.h"
 #include "sim/generate.h"
 #include "sim/lower.h"
+#include "tests/bench/bench.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum { NS_PER_S = 1000000000, RUNS = 5, WARM_UP = 1, MAX_STAGES = 1024, ENOUGH_ACTIONS = 100000 };
+/* Few runs: at 64 ranks some orders are searched for a second or two. */
+enum { MAX_STAGES = 1024, ENOUGH_ACTIONS = 100000, FEW = 5 };
 
 /* Of a rank's whole share, ns. */
 enum { F_NS = 18522000, I_NS = 18086000, W_NS = 9337000, P2P_NS = 601000 };
@@ -18,19 +16,6 @@ enum { F_NS = 18522000, I_NS = 18086000, W_NS = 9337000, P2P_NS = 601000 };
 struct times {
     int64_t generate_ns, lower_ns, check_ns;
 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static void must(enum pp_status status, const struct pp_err *err) {
-    if (status != PP_OK) {
-        fprintf(stderr, "%s: %s\n", pp_status_code(status), err->message);
-        exit(1);
-    }
-}
 
 /* Costs of the stages of a schedule that has no actions yet. */
 static void fill_costs(const struct pp_sched *s, int64_t ns[5][MAX_STAGES]) {
@@ -53,7 +38,7 @@ static int32_t run(const struct pp_schedule_info *info, struct pp_gen_config con
     struct pp_sched *s = NULL;
     struct pp_sched *lowered = NULL;
     int64_t ns[5][MAX_STAGES];
-    int64_t begin = now_ns();
+    int64_t begin = cpu_ns();
     must(pp_schedule_begin(info, &config, &s, &err), &err);
     fill_costs(s, ns);
     struct pp_gen_costs costs = {.times = {.f_ns = ns[0],
@@ -64,11 +49,11 @@ static int32_t run(const struct pp_schedule_info *info, struct pp_gen_config con
                                            .recv_b_ns = ns[4]}};
     config.costs = &costs;
     must(pp_schedule_finish(info, &config, s, &err), &err);
-    int64_t generated = now_ns();
+    int64_t generated = cpu_ns();
     must(pp_sched_lower(s, &options, &lowered, &err), &err);
-    int64_t lowered_at = now_ns();
+    int64_t lowered_at = cpu_ns();
     must(pp_check_run(lowered, &comms, NULL, &err), &err);
-    int64_t checked = now_ns();
+    int64_t checked = cpu_ns();
     *t = (struct times){generated - begin, lowered_at - generated, checked - lowered_at};
     int32_t actions = s->action_count;
     pp_sched_destroy(lowered);
@@ -76,28 +61,17 @@ static int32_t run(const struct pp_schedule_info *info, struct pp_gen_config con
     return actions;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values) {
-    qsort(values, RUNS, sizeof values[0], compare);
-    return values[RUNS / 2];
-}
-
 /* Prints a line; @return ns a compute action in all */
 static double measure(const struct pp_schedule_info *info, int32_t p, int32_t m) {
     struct pp_gen_config config = {
         .rank_count = p, .stages_per_rank = info->default_stages_per_rank, .microbatch_count = m};
-    double generate[RUNS];
-    double lower[RUNS];
-    double check[RUNS];
+    int64_t generate[FEW];
+    int64_t lower[FEW];
+    int64_t check[FEW];
     struct times t;
     int32_t actions = run(info, config, &t);
     int32_t repeats = t.generate_ns > NS_PER_S / 100 ? 1 : 1 + ENOUGH_ACTIONS / actions;
-    for (int i = -WARM_UP; i < RUNS; i++) {
+    for (int i = -1; i < FEW; i++) {
         struct times sum = {0};
         for (int32_t n = 0; n < repeats; n++) {
             run(info, config, &t);
@@ -106,15 +80,15 @@ static double measure(const struct pp_schedule_info *info, int32_t p, int32_t m)
             sum.check_ns += t.check_ns;
         }
         if (i >= 0) {
-            double all = (double)repeats * actions;
-            generate[i] = (double)sum.generate_ns / all;
-            lower[i] = (double)sum.lower_ns / all;
-            check[i] = (double)sum.check_ns / all;
+            generate[i] = sum.generate_ns;
+            lower[i] = sum.lower_ns;
+            check[i] = sum.check_ns;
         }
     }
-    double g = median(generate);
-    double l = median(lower);
-    double c = median(check);
+    double all = (double)repeats * actions;
+    double g = (double)median_of(generate, FEW) / all;
+    double l = (double)median_of(lower, FEW) / all;
+    double c = (double)median_of(check, FEW) / all;
     printf("%-22s (%2d,%d,%3d) %7d %9.1f %6.1f %6.1f %9.1f", info->name, p,
            info->default_stages_per_rank, m, actions, g, l, c, g + l + c);
     return g + l + c;

@@ -1,30 +1,16 @@
 /* Wall time of `pipeplan plan` on a DeepSeek-V3 recipe, as a user runs it: a whole process, with
  * database and JSON. Not a test: build the target `bench` with the release preset. Budget: 0.3 s.
  * usage: bench_plan PROGRAM RECIPE */
+#include "tests/bench/bench.h"
+
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000, RUNS = 21, WARM_UP = 3 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
+enum { NS_PER_MS = 1000000 };
 
 static int64_t run_ns(char *const *argv) {
     posix_spawn_file_actions_t actions;
@@ -32,12 +18,12 @@ static int64_t run_ns(char *const *argv) {
     int status = -1;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    int64_t begin_ns = now_ns();
+    int64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
     int failed = posix_spawn(&child, argv[0], &actions, NULL, argv, environ);
     if (failed == 0) {
         waitpid(child, &status, 0);
     }
-    int64_t ns = now_ns() - begin_ns;
+    int64_t ns = clock_ns(CLOCK_MONOTONIC) - begin_ns;
     posix_spawn_file_actions_destroy(&actions);
     if (failed != 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fprintf(stderr, "%s plan failed\n", argv[0]);
@@ -63,10 +49,10 @@ int main(int argc, char **argv) {
         }
     }
     unlink(db);
-    qsort(ns, RUNS, sizeof ns[0], compare);
+    int64_t median = median_of(ns, RUNS);
     printf(
         "plan, %s, 256 GPUs, fresh database, wall ms of %d runs: min %.1f median %.1f max %.1f\n",
-        argv[2], RUNS, (double)ns[0] / NS_PER_MS, (double)ns[RUNS / 2] / NS_PER_MS,
+        argv[2], RUNS, (double)ns[0] / NS_PER_MS, (double)median / NS_PER_MS,
         (double)ns[RUNS - 1] / NS_PER_MS);
     return 0;
 }

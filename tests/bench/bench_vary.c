@@ -3,34 +3,17 @@
  * usage: bench_vary */
 #include "sim/generate.h"
 #include "sim/vary.h"
+#include "tests/bench/bench.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum { RUNS = 7, NS_PER_S = 1000000000, STAGES_MAX = 1024 };
-
-static int64_t now_ns(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
+enum { MAX_STAGES = 1024 };
 
 static struct pp_sched *make(const char *name, int32_t ranks, int32_t v, int32_t m) {
     const struct pp_schedule_info *info = NULL;
     struct pp_sched *s = NULL;
     struct pp_gen_config c = {.rank_count = ranks, .stages_per_rank = v, .microbatch_count = m};
-    if (pp_schedule_find(name, &info, NULL) != PP_OK ||
-        pp_schedule_generate(info, &c, &s, NULL) != PP_OK) {
-        fprintf(stderr, "%s cannot be made\n", name);
-        exit(1);
-    }
+    struct pp_err err = {0};
+    must(pp_schedule_find(name, &info, &err), &err);
+    must(pp_schedule_generate(info, &c, &s, &err), &err);
     return s;
 }
 
@@ -38,24 +21,22 @@ static struct pp_sched *make(const char *name, int32_t ranks, int32_t v, int32_t
 static double seconds(const struct pp_sched *s, const struct pp_costs *costs,
                       const struct pp_vary *vary, int32_t samples, int32_t threads,
                       clockid_t clock) {
-    double s_of[RUNS];
+    int64_t took[RUNS];
     struct pp_vary_figures f;
+    struct pp_err err = {0};
     const struct pp_vary_sampling sampling = {.sample_count = samples, .thread_count = threads};
     for (int i = -1; i < RUNS; i++) {
-        int64_t begin = now_ns(clock);
-        if (pp_vary_run(s, costs, vary, &sampling, &f, NULL, NULL) != PP_OK) {
-            exit(1);
-        }
+        int64_t begin = clock_ns(clock);
+        must(pp_vary_run(s, costs, vary, &sampling, &f, NULL, &err), &err);
         if (i >= 0) {
-            s_of[i] = (double)(now_ns(clock) - begin) / NS_PER_S;
+            took[i] = clock_ns(clock) - begin;
         }
     }
-    qsort(s_of, RUNS, sizeof s_of[0], compare);
-    return s_of[RUNS / 2];
+    return (double)median_of(took, RUNS) / NS_PER_S;
 }
 
 static void one_schedule(const char *name, int32_t ranks, int32_t v, int32_t m) {
-    static int64_t ns[STAGES_MAX];
+    static int64_t ns[MAX_STAGES];
     const int64_t r = PP_VARY_ONE / 20;
     const struct pp_costs costs = {
         .f_ns = ns, .i_ns = ns, .w_ns = ns, .b_ns = ns, .recv_f_ns = ns, .recv_b_ns = ns};

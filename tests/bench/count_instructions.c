@@ -4,9 +4,7 @@
 #include "sim/batch.h"
 #include "sim/eval.h"
 #include "sim/generate.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/bench/bench.h"
 
 #if __has_include(<valgrind/callgrind.h>)
 #include <valgrind/callgrind.h>
@@ -27,13 +25,6 @@ struct subject {
     struct pp_batch *b;
     struct pp_batch_result results[SETS];
 };
-
-static void must(enum pp_status status, const struct pp_err *err) {
-    if (status != PP_OK) {
-        fprintf(stderr, "%s: %s\n", pp_status_code(status), err->message);
-        exit(1);
-    }
-}
 
 static void generate(struct subject *x) {
     struct pp_err err = {0};

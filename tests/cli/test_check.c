@@ -268,7 +268,7 @@ Test(cli_check, wrong_usage_is_exit_2) {
         {"check a.csv --pp 2 --stages 2 --microbatches 2 --format json", "csv or csv-comms"},
         {"check a.csv --pp 2 --stages 2 --microbatches 2 --channels none",
          "directed, pair or rank"},
-        {"check a.csv --pp 2 --stages 2 --microbatches 2 --lowering best", "torch or ours"},
+        {"check a.csv --pp 2 --stages 2 --microbatches 2 --lowering best", "torch, ours or batched"},
         {"check a.csv --pp 2 --stages 2 --microbatches 2 --placement zigzag", "loop or v"},
         {"check a.csv --pp 2 --stages 2 --microbatches 2 --comms lots", "rendezvous"},
         {"check a.csv --pp 2 --stages 2 --microbatches 2 --comms buffered:many", "buffered"},

@@ -119,7 +119,7 @@ Test(recipes, every_active_recipe_file_gets_automodels_answer, .timeout = 280) {
     int rows = 0;
     FILE *f = open_shared("expected_split.tsv");
     if (f == NULL) {
-        cr_skip_test("no ../shared/recipes");
+        cr_skip_test("../shared is not there");
     }
     cr_assert_not_null(fgets(line, sizeof line, f));
     while (fgets(line, sizeof line, f) != NULL) {
@@ -167,7 +167,7 @@ Test(recipes, all_files_load_unedited, .timeout = 280) {
     snprintf(dir, sizeof dir, "%s/recipes", PP_SHARED_DIR);
     DIR *d = opendir(dir);
     if (d == NULL) {
-        cr_skip_test("no ../shared/recipes");
+        cr_skip_test("../shared is not there");
     }
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         size_t n = strlen(e->d_name);

@@ -134,7 +134,7 @@ Test(cli_schedule, refusals) {
     expect_error(SCHED("1F1B", "4", "8") "--format xml", 2, "E_USAGE", "csv, csv-comms or json");
     expect_error(SCHED("1F1B", "4", "8") "--lowering ours", 2, "E_USAGE", "csv-comms");
     expect_error(SCHED("1F1B", "4", "8") "--format csv-comms --lowering theirs", 2, "E_USAGE",
-                 "torch or ours");
+                 "torch, ours or batched");
     expect_error(SCHED("1F1B", "4", "8") "--stages 4", 2, "E_USAGE", "--csv");
     expect_error(SCHED("1F1B", "4", "x"), 2, "E_USAGE", "--microbatches: 'x'");
     expect_error(SCHED("1F1B", "4", "8") "--t-f soon", 2, "E_USAGE", "--t-f");

@@ -334,6 +334,7 @@ Test(cli_simulate, refusals) {
     expect_error(SIM "--memory-limit x", 2, "E_USAGE", "--memory-limit");
     expect_error(SIM "--memory-limit 3", 1, "E_LIMIT", "rank 0 reach 4");
     expect_error(SIM "--stages 4", 2, "E_USAGE", "--stages-per-rank");
+    expect_error(SIM "--costs /dev/null", 3, "E_CSV", "the file is empty");
     expect_error(SIM "--costs /nowhere/costs.csv", 3, "E_FILE", "/nowhere/costs.csv");
     expect_error("simulate --csv /nowhere/x.csv --stages 2", 3, "E_FILE", "/nowhere/x.csv");
     expect_error("simulate --pp 4", 2, "E_USAGE", "missing --schedule");

@@ -97,7 +97,7 @@ static void check_row(const json_t *row) {
 Test(fqn, lists_agree_row_by_row) {
     FILE *f = fopen(PP_SHARED_DIR "/golden/nemo/fqn_lists.jsonl", "r");
     if (f == NULL) {
-        cr_skip_test("no ../shared");
+        cr_skip_test("../shared is not there");
     }
     int rows = 0;
     json_t *row;

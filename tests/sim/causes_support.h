@@ -91,9 +91,12 @@ static inline int32_t slow_chain(const struct slow *w, int64_t ns) {
     }
 }
 
-static inline int64_t slow_flush(const struct slow *w, int32_t at) {
+/* Of a rank whose list has reached action `at`, and was in `flush` before. */
+static inline int64_t slow_flush(const struct slow *w, int32_t at, int64_t flush) {
+    const struct pp_action *a = &w->t->sched->actions[at];
     int32_t size = w->in->flush_microbatches;
-    return size == 0 ? 0 : w->t->sched->actions[at].microbatch / size;
+    bool is_later = size > 0 && pp_action_is_compute(a) && a->microbatch / size > flush;
+    return is_later ? a->microbatch / size : flush;
 }
 
 static inline int64_t slow_entry(const int64_t *array, int32_t index) {
@@ -180,24 +183,39 @@ static inline int64_t slow_busy_ns(struct slow w, int32_t rank) {
     return sum;
 }
 
+static inline bool slow_has_compute_before(const struct slow *w, int32_t ender) {
+    for (int32_t at = w->t->sched->rank_begin[w->rank]; at < ender; at++) {
+        if (pp_action_is_compute(&w->t->sched->actions[at])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The cause by place: FILL, DRAIN, FLUSH, or DEPENDENCY where it is to be looked at. */
 static inline enum pp_cause slow_place(const struct slow *w, int32_t ender) {
     const struct pp_sched *s = w->t->sched;
     if (ender < 0) {
         return PP_CAUSE_DRAIN;
     }
-    bool backward_before = false;
+    bool backward_before = false; /* both in the flush of `ender` */
     bool forward_after = false;
-    int64_t flush = slow_flush(w, ender);
-    int32_t before = -1;
-    for (int32_t at = s->rank_begin[w->rank]; at < s->rank_begin[w->rank + 1]; at++) {
+    bool flush_ended = false;
+    int64_t flush = 0;
+    for (int32_t at = s->rank_begin[w->rank]; at <= ender; at++) {
         enum pp_action_type type = s->actions[at].type;
-        bool same = pp_action_is_compute(&s->actions[at]) && slow_flush(w, at) == flush;
-        backward_before = backward_before || (same && at < ender && (type == PP_I || type == PP_B));
-        forward_after = forward_after || (same && at >= ender && type == PP_F);
-        before = at < ender && pp_action_is_compute(&s->actions[at]) ? at : before;
+        bool is_later = slow_flush(w, at, flush) > flush;
+        flush = slow_flush(w, at, flush);
+        flush_ended = is_later && at == ender && slow_has_compute_before(w, ender);
+        backward_before =
+            !is_later && (backward_before || (at < ender && (type == PP_I || type == PP_B)));
     }
-    if (before >= 0 && slow_flush(w, before) != flush) {
+    int64_t now = flush;
+    for (int32_t at = ender; at < s->rank_begin[w->rank + 1] && now == flush; at++) {
+        now = slow_flush(w, at, flush);
+        forward_after = forward_after || (now == flush && s->actions[at].type == PP_F);
+    }
+    if (flush_ended) {
         return PP_CAUSE_FLUSH;
     }
     return !backward_before ? PP_CAUSE_FILL : forward_after ? PP_CAUSE_DEPENDENCY : PP_CAUSE_DRAIN;

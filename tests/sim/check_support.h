@@ -3,16 +3,7 @@
 #define PP_TESTS_CHECK_SUPPORT_H
 
 #include "sim/check.h"
-#include "sim/lower.h"
-#include "tests/sim/sim_support.h"
-
-static inline struct pp_sched *lower(const struct pp_sched *s, enum pp_lower_mode mode) {
-    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(mode);
-    struct pp_sched *lowered = NULL;
-    struct pp_err err = {0};
-    cr_assert_eq(pp_sched_lower(s, &options, &lowered, &err), PP_OK, "%s", err.message);
-    return lowered;
-}
+#include "tests/sim/lower_support.h"
 
 /* An empty lowered schedule for the same ranks and stages. */
 static inline struct pp_sched *like(const struct pp_sched *s) {
@@ -42,10 +33,6 @@ static inline int32_t copy_cell(struct pp_sched *to, const struct pp_sched *s, i
     cr_assert_eq(pp_sched_add(to, rank, a->type, a->stage, a->microbatch, &err), PP_OK, "%s",
                  err.message);
     return 1;
-}
-
-static inline bool is_recv(const struct pp_action *a) {
-    return a->type == PP_RECV_F || a->type == PP_RECV_B;
 }
 
 static inline struct pp_sched *sealed(struct pp_sched *s) {

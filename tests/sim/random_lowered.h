@@ -9,7 +9,7 @@
 enum { RL_STAGES = 64 };
 
 struct lowered_case {
-    struct pp_sched *order, *lowered; /* lowered: NULL where the draw cannot be lowered or sealed */
+    struct pp_sched *order, *lowered;
     struct pp_runtime runtime;
     int64_t f[RL_STAGES], i[RL_STAGES], w[RL_STAGES], b[RL_STAGES], pair[RL_STAGES];
     int64_t recv_f[RL_STAGES], recv_b[RL_STAGES], offload[RL_STAGES];
@@ -20,7 +20,7 @@ struct lowered_case {
     int32_t node[RL_STAGES], nic[RL_STAGES];
     struct pp_network network;
     const struct pp_network *net; /* NULL or &network */
-    bool disturbed;
+    bool disturbed;               /* neighbours of a rank swapped after lowering */
 };
 
 static inline void lowered_case_deinit(struct lowered_case *c) {
@@ -32,9 +32,9 @@ static inline void lowered_case_deinit(struct lowered_case *c) {
 
 static inline struct pp_lower_options draw_lower_options(uint64_t *seed) {
     struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_OURS);
-    options.mode = random_below(seed, 2) == 0 ? PP_LOWER_OURS : PP_LOWER_TORCH;
+    options.mode = (enum pp_lower_mode)random_below(seed, PP_LOWER_MODE_COUNT);
     options.max_active_stages = 1 + random_below(seed, 3);
-    if (options.mode == PP_LOWER_OURS) {
+    if (options.mode != PP_LOWER_TORCH) {
         options.look_ahead = random_below(seed, 4);
         options.reshard_after_use = random_below(seed, 2) == 0;
         options.reduce_every = random_below(seed, 3);
@@ -82,18 +82,11 @@ static inline struct pp_sched *disturb_lowered(const struct pp_sched *s, uint64_
     return copy;
 }
 
-static inline void draw_lowered(struct lowered_case *c, uint64_t *seed,
-                                const struct draw_limits *most) {
-    c->lowered = NULL;
-    c->disturbed = false;
-    if (random_below(seed, 3) == 0) {
-        c->order = draw_offloading_within(seed, most);
-    } else {
-        c->order = draw_schedule_within(seed, most);
-        cr_assert_eq(pp_sched_seal(c->order, NULL), PP_OK);
-    }
+/* Lowers `c->order`. */
+static inline void draw_lowering(struct lowered_case *c, uint64_t *seed) {
     struct pp_lower_options options = draw_lower_options(seed);
     struct pp_err err = {0};
+    c->disturbed = false;
     cr_assert_eq(pp_sched_lower(c->order, &options, &c->lowered, &err), PP_OK, "%s", err.message);
     if (random_below(seed, 4) == 0) {
         struct pp_sched *other = disturb_lowered(c->lowered, seed);
@@ -103,6 +96,12 @@ static inline void draw_lowered(struct lowered_case *c, uint64_t *seed,
             c->disturbed = true;
         }
     }
+}
+
+static inline void draw_lowered(struct lowered_case *c, uint64_t *seed,
+                                const struct draw_limits *most) {
+    c->order = draw_sealed_within(seed, most);
+    draw_lowering(c, seed);
 }
 
 /* ---- runtimes, costs, networks ---- */
@@ -126,10 +125,8 @@ static inline void draw_figures(int64_t *figures, int32_t count, int32_t scale, 
     }
 }
 
-static inline void draw_engine_costs(struct lowered_case *c, uint64_t *seed) {
-    static const int32_t scales[] = {2, 4, 12, 1000, 1000000};
+static inline void draw_engine_costs_below(struct lowered_case *c, int32_t scale, uint64_t *seed) {
     int32_t n = c->order->stage_count;
-    int32_t scale = scales[random_below(seed, 5)];
     int64_t *const times[] = {c->f,      c->i,      c->w,       c->b,          c->pair,
                               c->recv_f, c->recv_b, c->offload, c->unshard_ns, c->reduce_ns};
     int64_t *const bytes[] = {c->f_bytes, c->b_bytes, c->unshard_bytes, c->reduce_bytes};
@@ -155,6 +152,11 @@ static inline void draw_engine_costs(struct lowered_case *c, uint64_t *seed) {
         .unshard_bytes = random_below(seed, 4) != 0 ? c->unshard_bytes : NULL,
         .reduce_ns = random_below(seed, 4) != 0 ? c->reduce_ns : NULL,
         .reduce_bytes = random_below(seed, 4) != 0 ? c->reduce_bytes : NULL};
+}
+
+static inline void draw_engine_costs(struct lowered_case *c, uint64_t *seed) {
+    static const int32_t scales[] = {2, 4, 12, 1000, 1000000};
+    draw_engine_costs_below(c, scales[random_below(seed, 5)], seed);
 }
 
 /* Nodes of one or more ranks, NICs of one or more ranks of a node. */

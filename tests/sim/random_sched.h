@@ -198,4 +198,14 @@ static inline struct pp_sched *draw_offloading_schedule(uint64_t *seed) {
     return draw_offloading_within(seed, &draw_usual);
 }
 
+/* Either kind, sealed. */
+static inline struct pp_sched *draw_sealed_within(uint64_t *seed, const struct draw_limits *most) {
+    if (random_below(seed, 3) == 0) {
+        return draw_offloading_within(seed, most);
+    }
+    struct pp_sched *s = draw_schedule_within(seed, most);
+    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
+    return s;
+}
+
 #endif

@@ -1,5 +1,6 @@
 #include "sim/metrics.h"
 #include "tests/sim/causes_support.h"
+#include "tests/sim/random_memory.h"
 
 enum { MANY = 4096 };
 
@@ -74,25 +75,8 @@ static void end_run(struct run *r) {
 /* `count` flushes one after the other. Takes `s`. */
 static struct pp_sched *repeat(struct pp_sched *s, int32_t count) {
     struct pp_sched *all = NULL;
-    int32_t m = s->microbatch_count;
-    cr_assert_eq(
-        pp_sched_create(s->rank_count, s->stage_count, m * count, s->stage_rank, &all, NULL),
-        PP_OK);
-    for (int32_t n = 0; n < count * s->rank_count; n++) {
-        int32_t rank = n % s->rank_count;
-        int32_t first = n / s->rank_count * m;
-        for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
-            const struct pp_action *a = &s->actions[at];
-            if (a->pair == 1) {
-                pp_sched_add_pair(all, rank, a->type, a->stage, first + a->microbatch, a[1].type,
-                                  a[1].stage, first + a[1].microbatch, NULL);
-            } else if (a->pair == 0) {
-                pp_sched_add(all, rank, a->type, a->stage, first + a->microbatch, NULL);
-            }
-        }
-    }
     struct pp_err err = {0};
-    cr_assert_eq(pp_sched_seal(all, &err), PP_OK, "%s", err.message);
+    cr_assert_eq(pp_sched_repeat(s, count, &all, &err), PP_OK, "%s", err.message);
     pp_sched_destroy(s);
     return all;
 }
@@ -118,35 +102,9 @@ static struct pp_idle expect_exact_sums(const struct run *r, struct pp_idle *ran
 
 /* --- against the slow one ----------------------------------------------------------------------*/
 
-struct amounts {
-    int64_t f_adds[64], i_frees[64], w_frees[64], f_transient[64], base[64], limit[64];
-    struct pp_memory_model model;
-};
-
-static void draw_amounts(struct amounts *a, uint64_t *seed) {
-    for (int32_t s = 0; s < 64; s++) {
-        a->i_frees[s] = random_below(seed, 4);
-        a->w_frees[s] = random_below(seed, 4);
-        a->f_adds[s] = a->i_frees[s] + a->w_frees[s];
-        a->f_transient[s] = random_below(seed, 3);
-        a->base[s] = random_below(seed, 5);
-        a->limit[s] = random_below(seed, 30);
-    }
-    a->model = (struct pp_memory_model){.f_adds = a->f_adds,
-                                        .i_frees = a->i_frees,
-                                        .w_frees = a->w_frees,
-                                        .f_transient = a->f_transient,
-                                        .base = a->base};
-}
-
 static struct pp_sched *draw_any(uint64_t *seed, int i, int32_t *flush) {
-    struct pp_sched *s;
+    struct pp_sched *s = draw_sealed_within(seed, &draw_usual);
     *flush = 0;
-    if (i % 3 == 0) {
-        return draw_offloading_schedule(seed);
-    }
-    s = draw_schedule(seed);
-    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
     if (i % 3 == 1) {
         *flush = s->microbatch_count;
         s = repeat(s, 1 + random_below(seed, 3));
@@ -171,7 +129,7 @@ static void run_uneven(struct run *r, const struct cost_set *c, uint64_t *seed) 
 
 Test(causes, equal_those_of_a_slow_second_implementation) {
     static struct cost_set c;
-    static struct amounts a;
+    static struct drawn_memory a;
     struct pp_idle seen = {0};
     uint64_t seed = 21;
     int cases = 0;
@@ -179,7 +137,7 @@ Test(causes, equal_those_of_a_slow_second_implementation) {
         int32_t flush;
         struct pp_sched *s = draw_any(&seed, i, &flush);
         draw_costs(&c, &seed, i % 2 == 0);
-        draw_amounts(&a, &seed);
+        draw_memory(&a, 4, &seed);
         struct run r = run_of(s, &c.costs);
         if (i % 5 == 0) {
             run_uneven(&r, &c, &seed);

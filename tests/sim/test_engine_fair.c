@@ -75,7 +75,19 @@ static bool holds_back(const struct world *w, int32_t link, int32_t flow) {
     return sum + FLOWS * count >= rate;
 }
 
+/* Loads are kept up by differences: they must not drift. */
+static void expect_loads(const struct world *w) {
+    for (int32_t link = 0; link < pp_network_link_count(RANKS); link++) {
+        unsigned __int128 sum = 0;
+        for (int32_t flow = 0; flow < FLOWS; flow++) {
+            sum += takes(w, flow, link) ? w->fair.flows[flow].rate : 0;
+        }
+        cr_assert(w->fair.links[link].load == sum, "link %d", link);
+    }
+}
+
 static void expect_fair(const struct world *w, int32_t seed, int32_t step) {
+    expect_loads(w);
     for (int32_t flow = 0; flow < FLOWS; flow++) {
         if (w->moves[flow]) {
             bool out = holds_back(w, w->route[flow].out, flow);

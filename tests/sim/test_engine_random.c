@@ -2,98 +2,18 @@
  * sweep against the event queue, and what must hold of every trace. */
 #include "sim/eval.h"
 #include "tests/sim/engine_support.h"
+#include "tests/sim/random_lowered.h"
 
 enum { CASES = 3000 / CASE_STEP };
 
-struct random_costs {
-    int64_t f[CASE_STAGES], i[CASE_STAGES], w[CASE_STAGES], b[CASE_STAGES], pair[CASE_STAGES];
-    int64_t recv_f[CASE_STAGES], recv_b[CASE_STAGES], offload[CASE_STAGES];
-    int64_t f_bytes[CASE_STAGES], b_bytes[CASE_STAGES];
-    int64_t unshard_ns[CASE_STAGES], unshard_bytes[CASE_STAGES];
-    int64_t reduce_ns[CASE_STAGES], reduce_bytes[CASE_STAGES];
-    int32_t node[CASE_RANKS], nic[CASE_RANKS];
-    struct pp_engine_costs costs;
-    struct pp_network net;
-};
+static struct lowered_case drawn;
 
-/* Often 0, mostly small: what ties and what does not. */
-static int64_t draw_figure(uint64_t *seed, int32_t most) {
-    return random_below(seed, 4) == 0 ? 0 : random_below(seed, most);
-}
-
-static void draw_network(struct random_costs *k, uint64_t *seed) {
-    int32_t ranks_a_node = 1 + random_below(seed, 4);
-    int32_t ranks_a_nic = 1 + random_below(seed, ranks_a_node);
-    for (int32_t rank = 0; rank < CASE_RANKS; rank++) {
-        k->node[rank] = rank / ranks_a_node * 7 - 3;
-        int32_t in_node = rank % ranks_a_node;
-        k->nic[rank] = rank - in_node % ranks_a_nic;
-    }
-    k->net =
-        (struct pp_network){.node = k->node,
-                            .nic = k->nic,
-                            .port_bytes_per_s = BYTE_A_NS * (int64_t)(1 + random_below(seed, 5)),
-                            .nic_bytes_per_s = BYTE_A_NS / (1 + random_below(seed, 3)),
-                            .collectives_use_port = random_below(seed, 3) == 0};
-}
-
-static void draw_all_costs(struct random_costs *k, uint64_t *seed) {
-    bool as_one = random_below(seed, 2) == 0;
-    for (int32_t s = 0; s < CASE_STAGES; s++) {
-        k->f[s] = draw_figure(seed, 100);
-        k->i[s] = draw_figure(seed, 100);
-        k->w[s] = draw_figure(seed, 100);
-        k->b[s] = draw_figure(seed, 200);
-        k->pair[s] = draw_figure(seed, 200);
-        k->recv_f[s] = draw_figure(seed, 60);
-        k->recv_b[s] = draw_figure(seed, 60);
-        k->offload[s] = draw_figure(seed, 200);
-        k->f_bytes[s] = draw_figure(seed, 100);
-        k->b_bytes[s] = draw_figure(seed, 100);
-        k->unshard_ns[s] = draw_figure(seed, 40);
-        k->unshard_bytes[s] = draw_figure(seed, 100);
-        k->reduce_ns[s] = draw_figure(seed, 40);
-        k->reduce_bytes[s] = draw_figure(seed, 100);
-    }
-    k->costs = (struct pp_engine_costs){.compute = {.f_ns = k->f,
-                                                    .i_ns = k->i,
-                                                    .w_ns = k->w,
-                                                    .b_ns = k->b,
-                                                    .pair_ns = as_one ? k->pair : NULL,
-                                                    .recv_f_ns = k->recv_f,
-                                                    .recv_b_ns = k->recv_b,
-                                                    .offload_ns = k->offload},
-                                        .message_f_bytes = k->f_bytes,
-                                        .message_b_bytes = k->b_bytes,
-                                        .unshard_ns = k->unshard_ns,
-                                        .unshard_bytes = k->unshard_bytes,
-                                        .reduce_ns = k->reduce_ns,
-                                        .reduce_bytes = k->reduce_bytes};
-    draw_network(k, seed);
-}
-
-static struct pp_sched *draw_plain(uint64_t *seed) {
-    if (random_below(seed, 3) == 0) {
-        return draw_offloading_schedule(seed);
-    }
-    struct pp_sched *s = draw_schedule(seed);
-    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
-    return s;
-}
-
-static struct pp_sched *draw_lowered(const struct pp_sched *plain, bool any_mode, uint64_t *seed) {
-    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_OURS);
-    struct pp_sched *lowered = NULL;
-    struct pp_err err = {0};
-    options.max_active_stages = 1 + random_below(seed, 3);
-    options.look_ahead = random_below(seed, 4);
-    options.reshard_after_use = random_below(seed, 3) == 0;
-    options.reduce_every = random_below(seed, 3);
-    if (any_mode && random_below(seed, 3) == 0) {
-        options = (struct pp_lower_options)PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_TORCH);
-    }
-    cr_assert_eq(pp_sched_lower(plain, &options, &lowered, &err), PP_OK, "%s", err.message);
-    return lowered;
+static void draw_case(uint64_t *seed) {
+    draw_lowered(&drawn, seed, &draw_usual);
+    drawn.runtime = draw_runtime(seed);
+    draw_engine_costs(&drawn, seed);
+    draw_network(&drawn, seed);
+    drawn.net = &drawn.network;
 }
 
 /* ---- against pp_eval ---- */
@@ -117,14 +37,12 @@ static void expect_same_compute(const struct pp_trace *a, const struct pp_trace 
     cr_assert_eq(other, b->sched->action_count);
 }
 
-/* Receives in another order than the sends (PyTorch's way) would wait for one another, and the
- * SENDs of a pair that runs part by part stand behind both parts. */
+/* Lowered our way: receives in another order than the sends (PyTorch's way) would wait for one
+ * another, and the SENDs of a pair that runs part by part stand behind both parts. */
 Test(engine_random, without_bytes_it_is_the_evaluation) {
-    static struct random_costs k;
     for (int32_t seed = 0; seed < CASES; seed++) {
         uint64_t state = (uint64_t)seed;
-        struct pp_sched *plain = draw_plain(&state);
-        struct pp_sched *lowered = draw_lowered(plain, false, &state);
+        struct pp_lower_options options = draw_lower_options(&state);
         struct pp_engine *engine = NULL;
         struct pp_eval *eval = NULL;
         struct pp_trace t;
@@ -132,29 +50,35 @@ Test(engine_random, without_bytes_it_is_the_evaluation) {
         struct pp_err err = {0};
         struct pp_runtime runtime = {
             .comms = {.channels = PP_CHANNELS_DIRECTED, .buffer_count = 1000}};
-        draw_all_costs(&k, &state);
-        k.costs.compute.pair_ns = k.pair;
-        k.costs.message_f_bytes = k.costs.message_b_bytes = NULL;
-        k.costs.unshard_ns = k.costs.unshard_bytes = NULL;
-        k.costs.reduce_ns = k.costs.reduce_bytes = NULL;
-        k.net.shared = random_below(&state, 2) == 0;
-        cr_assert_eq(pp_eval_create(plain, &eval, NULL, &err), PP_OK, "%s", err.message);
-        cr_assert_eq(pp_engine_create(lowered, &runtime, &engine, NULL, &err), PP_OK, "%s",
+        options.mode = PP_LOWER_OURS;
+        drawn.order = draw_sealed_within(&state, &draw_usual);
+        cr_assert_eq(pp_sched_lower(drawn.order, &options, &drawn.lowered, &err), PP_OK, "%s",
                      err.message);
-        cr_assert_eq(pp_trace_init(&t, lowered, NULL), PP_OK);
-        cr_assert_eq(pp_trace_init(&expected, plain, NULL), PP_OK);
-        cr_assert_eq(pp_eval_run(eval, &k.costs.compute, &expected, &err), PP_OK);
-        cr_assert_eq(pp_engine_run(engine, &k.costs, &k.net, &t, &err), PP_OK, "%s", err.message);
+        draw_engine_costs(&drawn, &state);
+        draw_network(&drawn, &state);
+        drawn.costs.compute.pair_ns = drawn.pair;
+        drawn.costs.message_f_bytes = drawn.costs.message_b_bytes = NULL;
+        drawn.costs.unshard_ns = drawn.costs.unshard_bytes = NULL;
+        drawn.costs.reduce_ns = drawn.costs.reduce_bytes = NULL;
+        drawn.network.shared = random_below(&state, 2) == 0;
+        cr_assert_eq(pp_eval_create(drawn.order, &eval, NULL, &err), PP_OK, "%s", err.message);
+        cr_assert_eq(pp_engine_create(drawn.lowered, &runtime, &engine, NULL, &err), PP_OK, "%s",
+                     err.message);
+        cr_assert_eq(pp_trace_init(&t, drawn.lowered, NULL), PP_OK);
+        cr_assert_eq(pp_trace_init(&expected, drawn.order, NULL), PP_OK);
+        cr_assert_eq(pp_eval_run(eval, &drawn.costs.compute, &expected, &err), PP_OK);
+        cr_assert_eq(pp_engine_run(engine, &drawn.costs, &drawn.network, &t, &err), PP_OK, "%s",
+                     err.message);
         expect_same_compute(&t, &expected, seed);
         expect_bindings(engine, &t);
-        cr_assert_eq(pp_engine_run_events(engine, &k.costs, &k.net, &t, NULL, &err), PP_OK);
+        cr_assert_eq(pp_engine_run_events(engine, &drawn.costs, &drawn.network, &t, NULL, &err),
+                     PP_OK);
         expect_same_compute(&t, &expected, seed);
         pp_trace_deinit(&t);
         pp_trace_deinit(&expected);
         pp_engine_destroy(engine);
         pp_eval_destroy(eval);
-        pp_sched_destroy(lowered);
-        pp_sched_destroy(plain);
+        lowered_case_deinit(&drawn);
     }
 }
 
@@ -170,49 +94,39 @@ static void expect_same(const struct pp_trace *a, const struct pp_trace *b, int3
     }
 }
 
-static struct pp_runtime draw_runtime(uint64_t *seed) {
-    return (struct pp_runtime){
-        .comms = {.channels = (enum pp_channels)random_below(seed, PP_CHANNELS_COUNT),
-                  .buffer_count = random_below(seed, 4)},
-        .batched = random_below(seed, 4) == 0,
-        .reduce_blocks = random_below(seed, 2) == 0};
-}
-
 Test(engine_random, the_sweep_and_the_events_agree) {
-    static struct random_costs k;
     int32_t ran = 0;
     int32_t batched = 0;
     for (int32_t seed = 0; seed < CASES; seed++) {
         uint64_t state = (uint64_t)seed + 1000000;
-        struct pp_sched *plain = draw_plain(&state);
-        struct pp_sched *lowered = draw_lowered(plain, true, &state);
         struct pp_engine *engine = NULL;
         struct pp_trace a;
         struct pp_trace b;
         struct pp_err err = {0};
-        struct pp_runtime runtime = draw_runtime(&state);
-        draw_all_costs(&k, &state);
-        enum pp_status status = pp_engine_create(lowered, &runtime, &engine, NULL, &err);
-        enum pp_status verdict = pp_check_run(lowered, &runtime.comms, NULL, NULL);
-        cr_assert(runtime.batched ? status == PP_OK || status == PP_E_DEADLOCK : status == verdict,
+        draw_case(&state);
+        enum pp_status status =
+            pp_engine_create(drawn.lowered, &drawn.runtime, &engine, NULL, &err);
+        enum pp_status verdict = pp_check_run(drawn.lowered, &drawn.runtime.comms, NULL, NULL);
+        cr_assert(drawn.runtime.batched ? status == PP_OK || status == PP_E_DEADLOCK
+                                        : status == verdict,
                   "seed %d: %s", seed, err.message);
         if (status == PP_OK) {
             cr_assert_eq(verdict, PP_OK);
-            cr_assert_eq(pp_trace_init(&a, lowered, NULL), PP_OK);
-            cr_assert_eq(pp_trace_init(&b, lowered, NULL), PP_OK);
-            cr_assert_eq(pp_engine_run(engine, &k.costs, &k.net, &a, &err), PP_OK, "%s",
+            cr_assert_eq(pp_trace_init(&a, drawn.lowered, NULL), PP_OK);
+            cr_assert_eq(pp_trace_init(&b, drawn.lowered, NULL), PP_OK);
+            cr_assert_eq(pp_engine_run(engine, &drawn.costs, drawn.net, &a, &err), PP_OK, "%s",
                          err.message);
             expect_bindings(engine, &a);
-            cr_assert_eq(pp_engine_run_events(engine, &k.costs, &k.net, &b, NULL, &err), PP_OK);
+            cr_assert_eq(pp_engine_run_events(engine, &drawn.costs, drawn.net, &b, NULL, &err),
+                         PP_OK);
             expect_same(&a, &b, seed);
             pp_trace_deinit(&a);
             pp_trace_deinit(&b);
             ran++;
-            batched += runtime.batched;
+            batched += drawn.runtime.batched;
         }
         pp_engine_destroy(engine);
-        pp_sched_destroy(lowered);
-        pp_sched_destroy(plain);
+        lowered_case_deinit(&drawn);
     }
     cr_expect_gt(ran, CASES / 2);
     cr_expect_gt(batched, CASES / 40);
@@ -221,30 +135,26 @@ Test(engine_random, the_sweep_and_the_events_agree) {
 /* ---- shared links ---- */
 
 struct run {
-    struct pp_sched *plain, *lowered;
     struct pp_engine *engine; /* NULL: a deadlock */
     struct pp_trace alone, shared;
 };
 
-static void draw_run(struct run *r, struct random_costs *k, uint64_t *seed) {
-    struct pp_err err = {0};
-    struct pp_runtime runtime = draw_runtime(seed);
-    *r = (struct run){.plain = draw_plain(seed)};
-    r->lowered = draw_lowered(r->plain, true, seed);
-    draw_all_costs(k, seed);
-    if (pp_engine_create(r->lowered, &runtime, &r->engine, NULL, &err) == PP_OK) {
-        cr_assert_eq(pp_trace_init(&r->alone, r->lowered, NULL), PP_OK);
-        cr_assert_eq(pp_trace_init(&r->shared, r->lowered, NULL), PP_OK);
+static void begin_run(struct run *r, uint64_t *seed) {
+    *r = (struct run){0};
+    draw_case(seed);
+    if (pp_engine_create(drawn.lowered, &drawn.runtime, &r->engine, NULL, NULL) == PP_OK) {
+        cr_assert_eq(pp_trace_init(&r->alone, drawn.lowered, NULL), PP_OK);
+        cr_assert_eq(pp_trace_init(&r->shared, drawn.lowered, NULL), PP_OK);
     }
 }
 
-static void run_both(struct run *r, struct random_costs *k) {
+static void run_both(struct run *r) {
     struct pp_err err = {0};
-    k->net.shared = false;
-    cr_assert_eq(pp_engine_run(r->engine, &k->costs, &k->net, &r->alone, &err), PP_OK, "%s",
+    drawn.network.shared = false;
+    cr_assert_eq(pp_engine_run(r->engine, &drawn.costs, drawn.net, &r->alone, &err), PP_OK, "%s",
                  err.message);
-    k->net.shared = true;
-    cr_assert_eq(pp_engine_run(r->engine, &k->costs, &k->net, &r->shared, &err), PP_OK, "%s",
+    drawn.network.shared = true;
+    cr_assert_eq(pp_engine_run(r->engine, &drawn.costs, drawn.net, &r->shared, &err), PP_OK, "%s",
                  err.message);
 }
 
@@ -254,20 +164,20 @@ static void end_run(struct run *r) {
         pp_trace_deinit(&r->shared);
     }
     pp_engine_destroy(r->engine);
-    pp_sched_destroy(r->lowered);
-    pp_sched_destroy(r->plain);
+    lowered_case_deinit(&drawn);
 }
 
 /* Links so wide that every share of them takes one ns for anything. */
 Test(engine_random, wide_links_are_as_good_as_none_shared) {
-    static struct random_costs k;
     for (int32_t seed = 0; seed < CASES; seed++) {
         uint64_t state = (uint64_t)seed + 2000000;
         struct run r;
-        draw_run(&r, &k, &state);
+        begin_run(&r, &state);
         if (r.engine != NULL) {
-            k.net.port_bytes_per_s = k.net.nic_bytes_per_s = PP_LINK_MAX_BYTES_PER_S;
-            run_both(&r, &k);
+            draw_engine_costs_below(&drawn, 100, &state);
+            drawn.network.port_bytes_per_s = PP_LINK_MAX_BYTES_PER_S;
+            drawn.network.nic_bytes_per_s = PP_LINK_MAX_BYTES_PER_S;
+            run_both(&r);
             expect_same(&r.alone, &r.shared, seed);
         }
         end_run(&r);
@@ -275,16 +185,15 @@ Test(engine_random, wide_links_are_as_good_as_none_shared) {
 }
 
 Test(engine_random, sharing_never_makes_anything_earlier) {
-    static struct random_costs k;
     int32_t later = 0;
     for (int32_t seed = 0; seed < CASES; seed++) {
         uint64_t state = (uint64_t)seed + 3000000;
         struct run r;
-        draw_run(&r, &k, &state);
+        begin_run(&r, &state);
         if (r.engine != NULL) {
-            run_both(&r, &k);
+            run_both(&r);
             bool any = false;
-            for (int32_t at = 0; at < r.lowered->action_count; at++) {
+            for (int32_t at = 0; at < drawn.lowered->action_count; at++) {
                 cr_assert(r.shared.start_ns[at] >= r.alone.start_ns[at] &&
                               r.shared.end_ns[at] >= r.alone.end_ns[at],
                           "seed %d: action %d", seed, at);

@@ -183,7 +183,7 @@ static void check_order(size_t i) {
 
 Test(gen_vblock, published_orders_have_their_times_and_ours_are_no_longer) {
     if (!has_shared(PP_SHARED_DIR "/golden/schedules/orders/v-min_p3_m6_unit.csv")) {
-        cr_skip_test("no ../shared");
+        cr_skip_test("../shared is not there");
     }
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         check_order(i);

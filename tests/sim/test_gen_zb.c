@@ -48,6 +48,7 @@ enum { PUBLISHED_COLUMNS = sizeof published_columns / sizeof published_columns[0
 
 struct published_tally {
     int equal[PUBLISHED_COLUMNS], better[PUBLISHED_COLUMNS], missing[PUBLISHED_COLUMNS];
+    int rows;
 };
 
 /* Longest span by column `n`; 0 where we have no such schedule. */
@@ -70,6 +71,9 @@ static double published_span(const struct sail_row *row, int n, int32_t stages_p
 static void compare_published(char *f[MAX_FIELDS], int count, void *context) {
     struct published_tally *t = context;
     cr_assert_eq(count, 9 + PUBLISHED_COLUMNS);
+    if (t->rows++ % CASE_STEP != 0) {
+        return;
+    }
     struct sail_row row = {.p = (int32_t)strtol(f[1], NULL, 10),
                            .m = (int32_t)strtol(f[2], NULL, 10),
                            .f_ns = strtol(f[3], NULL, 10) * 1000,

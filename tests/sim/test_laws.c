@@ -1,9 +1,9 @@
 /* Laws of the evaluation without communication: how times must change when the question does. All
  * but one are theorems of a longest path and hold for every schedule; that one more microbatch
  * never shortens is a claim about generators, which choose another order for it. */
-#include "sim/memory.h"
 #include "sim/metrics.h"
 #include "tests/sim/laws_support.h"
+#include "tests/sim/random_memory.h"
 
 enum { COLUMNS = 8, STAGES = 64 };
 
@@ -36,15 +36,6 @@ static void draw_law_costs(struct law_costs *c, uint64_t *seed) {
 
 static const struct draw_limits small = {.ranks = 4, .more_stages = 3, .microbatches = 4};
 
-static struct pp_sched *draw_any(uint64_t *seed) {
-    if (random_below(seed, 3) == 0) {
-        return draw_offloading_within(seed, &small);
-    }
-    struct pp_sched *s = draw_schedule_within(seed, &small);
-    cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
-    return s;
-}
-
 /* Times of one schedule. */
 struct law_run {
     struct pp_eval *eval;
@@ -65,10 +56,6 @@ static void law_close(struct law_run *r) {
 static void law_time(struct law_run *r, const struct pp_costs *costs) {
     struct pp_err err = {0};
     cr_assert_eq(pp_eval_run(r->eval, costs, &r->trace, &err), PP_OK, "%s", err.message);
-}
-
-static int64_t count_of(int64_t usual) {
-    return (getenv("PP_TEST_FULL") != NULL ? 10 * usual : usual) / CASE_STEP;
 }
 
 /* ---- theorems ---- */
@@ -100,7 +87,7 @@ Test(laws, costs_times_k_are_times_times_k) {
     static struct law_costs c;
     uint64_t seed = 31;
     for (int64_t n = 0; n < count_of(20000); n++) {
-        struct pp_sched *s = draw_any(&seed);
+        struct pp_sched *s = draw_sealed_within(&seed, &small);
         struct law_run r;
         draw_law_costs(&c, &seed);
         law_open(&r, s);
@@ -127,7 +114,7 @@ Test(laws, a_microbatch_left_out_of_any_order_never_lengthens) {
     uint64_t seed = 32;
     int64_t shorter = 0;
     for (int64_t n = 0; n < count_of(20000); n++) {
-        struct pp_sched *s = draw_any(&seed);
+        struct pp_sched *s = draw_sealed_within(&seed, &small);
         struct law_run all;
         struct law_run fewer;
         draw_law_costs(&c, &seed);
@@ -155,7 +142,7 @@ Test(laws, equal_microbatches_change_places_unnoticed) {
     static struct renumbered other;
     uint64_t seed = 33;
     for (int64_t n = 0; n < count_of(20000); n++) {
-        struct pp_sched *s = draw_any(&seed);
+        struct pp_sched *s = draw_sealed_within(&seed, &small);
         struct law_run one;
         struct law_run two;
         draw_law_costs(&c, &seed);
@@ -180,7 +167,7 @@ Test(laws, one_cost_raised_never_shortens) {
     uint64_t seed = 34;
     int64_t later = 0;
     for (int64_t n = 0; n < count_of(20000); n++) {
-        struct pp_sched *s = draw_any(&seed);
+        struct pp_sched *s = draw_sealed_within(&seed, &small);
         struct law_run before;
         struct law_run after;
         draw_law_costs(&c, &seed);
@@ -240,7 +227,7 @@ Test(laws, no_shorter_than_the_busiest_rank_or_any_chain) {
     uint64_t seed = 35;
     int64_t tight = 0;
     for (int64_t n = 0; n < count_of(20000); n++) {
-        struct pp_sched *s = draw_any(&seed);
+        struct pp_sched *s = draw_sealed_within(&seed, &small);
         struct law_run r;
         struct pp_metrics metrics;
         draw_law_costs(&c, &seed);
@@ -264,35 +251,21 @@ Test(laws, no_shorter_than_the_busiest_rank_or_any_chain) {
 
 Test(laws, memory_returns_to_its_start) {
     static struct law_costs c;
+    static struct drawn_memory memory;
     static struct pp_memory_point points[2 * LAWS_ACTIONS + 1];
     uint64_t seed = 36;
     for (int64_t n = 0; n < count_of(20000); n++) {
-        int64_t adds[STAGES], i_frees[STAGES], w_frees[STAGES], base[STAGES];
-        int64_t f_transient[STAGES], b_transient[STAGES];
-        struct pp_sched *s = draw_any(&seed);
-        for (int32_t stage = 0; stage < STAGES; stage++) {
-            i_frees[stage] = random_below(&seed, 100);
-            w_frees[stage] = random_below(&seed, 100);
-            adds[stage] = i_frees[stage] + w_frees[stage];
-            base[stage] = random_below(&seed, 1000);
-            f_transient[stage] = random_below(&seed, 50);
-            b_transient[stage] = random_below(&seed, 50);
-        }
+        struct pp_sched *s = draw_sealed_within(&seed, &small);
+        draw_memory(&memory, 100, &seed);
         draw_law_costs(&c, &seed);
-        struct pp_memory_model model = {.f_adds = adds,
-                                        .i_frees = i_frees,
-                                        .w_frees = w_frees,
-                                        .f_transient = f_transient,
-                                        .b_transient = b_transient,
-                                        .base = base,
-                                        .pairs_as_one = c.costs.pair_ns != NULL};
+        memory.model.pairs_as_one = c.costs.pair_ns != NULL;
         struct law_run r;
         law_open(&r, s);
         law_time(&r, &c.costs);
         for (int32_t rank = 0; rank < s->rank_count; rank++) {
-            int32_t count = pp_memory_timeline(&r.trace, &model, rank, points);
+            int32_t count = pp_memory_timeline(&r.trace, &memory.model, rank, points);
             cr_assert_gt(count, 0);
-            cr_assert_eq(points[count - 1].amount, base[rank]);
+            cr_assert_eq(points[count - 1].amount, memory.base[rank]);
         }
         law_close(&r);
         pp_sched_destroy(s);

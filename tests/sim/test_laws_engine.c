@@ -2,18 +2,14 @@
  * shared links they are theorems of a longest path. With them, times are no longer monotone in
  * costs (who starts later may leave room to a third), so only what follows from each transfer being
  * slowed, or from symmetry, is claimed. */
-#include "sim/memory.h"
 #include "tests/sim/laws_support.h"
 #include "tests/sim/lower_support.h"
 #include "tests/sim/random_lowered.h"
+#include "tests/sim/random_memory.h"
 
 static struct lowered_case drawn;
 
 static const struct draw_limits small = {.ranks = 4, .more_stages = 3, .microbatches = 3};
-
-static int64_t count_of(int64_t usual) {
-    return (getenv("PP_TEST_FULL") != NULL ? 10 * usual : usual) / CASE_STEP;
-}
 
 /* Case `n`: each runtime by name, and drawn ones, in turn. Pairs that take as long as both parts
  * may. */
@@ -402,31 +398,12 @@ static int64_t still_gathered(const struct pp_sched *s, int32_t rank, const int6
 }
 
 Test(laws_engine, memory_returns_to_its_start) {
+    static struct drawn_memory memory;
     static struct pp_memory_point points[8 * LAWS_ACTIONS + 1];
     for (int64_t n = 0; n < count_of(8000); n++) {
         uint64_t seed = draw_case(n, 47);
-        int64_t figures[12][RL_STAGES];
-        for (int32_t k = 0; k < 12; k++) {
-            for (int32_t stage = 0; stage < RL_STAGES; stage++) {
-                figures[k][stage] = random_below(&seed, 100) + (k == 0 ? 200 : 0);
-            }
-        }
-        for (int32_t stage = 0; stage < RL_STAGES; stage++) {
-            figures[0][stage] = figures[1][stage] + figures[2][stage];
-        }
-        struct pp_memory_model model = {.f_adds = figures[0],
-                                        .i_frees = figures[1],
-                                        .w_frees = figures[2],
-                                        .f_transient = figures[3],
-                                        .b_transient = figures[4],
-                                        .base = figures[5],
-                                        .unshard_adds = figures[6],
-                                        .grad_adds = figures[7],
-                                        .recv_f_adds = figures[8],
-                                        .recv_b_adds = figures[9],
-                                        .send_f_adds = figures[10],
-                                        .send_b_adds = figures[11],
-                                        .pairs_as_one = drawn.costs.compute.pair_ns != NULL};
+        draw_memory(&memory, 100, &seed);
+        memory.model.pairs_as_one = drawn.costs.compute.pair_ns != NULL;
         const struct pp_sched *s = drawn.lowered;
         struct law_run r;
         struct pp_memory_work *work = NULL;
@@ -434,8 +411,9 @@ Test(laws_engine, memory_returns_to_its_start) {
             law_time(&r);
             cr_assert_eq(pp_memory_work_create(s, &work, NULL), PP_OK);
             for (int32_t rank = 0; rank < s->rank_count; rank++) {
-                int32_t count = pp_memory_timeline_lowered(work, &r.trace, &model, rank, points);
-                int64_t want = figures[5][rank] + still_gathered(s, rank, figures[6]);
+                int32_t count =
+                    pp_memory_timeline_lowered(work, &r.trace, &memory.model, rank, points);
+                int64_t want = memory.base[rank] + still_gathered(s, rank, memory.unshard);
                 cr_assert_eq(points[count - 1].amount, want, "case %ld rank %d: %ld, need %ld",
                              (long)n, rank, (long)points[count - 1].amount, (long)want);
             }

@@ -12,19 +12,6 @@ static struct pp_sched *lower_with(const struct pp_sched *s,
     return lowered;
 }
 
-static void expect_same_compute(const struct pp_sched *s, const struct pp_sched *lowered) {
-    int32_t at = 0;
-    for (int32_t i = 0; i < lowered->action_count; i++) {
-        const struct pp_action *a = &lowered->actions[i];
-        if (a->type <= PP_B || a->type >= PP_OFFLOAD) {
-            const struct pp_action *b = &s->actions[at++];
-            cr_assert(a->type == b->type && a->stage == b->stage &&
-                      a->microbatch == b->microbatch && a->pair == b->pair);
-        }
-    }
-    cr_assert_eq(at, s->action_count);
-}
-
 /* Each use has its stage gathered, no more are gathered than may be, all are freed in the end; if
  * so asked, each right after its use. */
 static void expect_gathered(const struct pp_sched *l, const struct pp_lower_options *o) {
@@ -116,7 +103,8 @@ static void expect_options(const struct pp_sched *s, const struct pp_lower_optio
 }
 
 static struct pp_lower_options draw_options(uint64_t *seed) {
-    return (struct pp_lower_options){.mode = PP_LOWER_OURS,
+    return (struct pp_lower_options){.mode = random_below(seed, 2) == 0 ? PP_LOWER_OURS
+                                                                        : PP_LOWER_BATCHED,
                                      .max_active_stages = 1 + random_below(seed, 4),
                                      .look_ahead = random_below(seed, 4),
                                      .reshard_after_use = random_below(seed, 2) == 0,
@@ -206,15 +194,10 @@ static void expect_refused(const struct pp_lower_options *o, enum pp_status stat
     pp_sched_destroy(s);
 }
 
-Test(lower_options, pytorchs_lowering_has_none_of_them) {
-    struct pp_lower_options o = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_TORCH);
-    o.reshard_after_use = true;
-    expect_refused(&o, PP_E_ARG, "RESHARD");
-    o.reshard_after_use = false;
-    o.reduce_every = 1;
-    expect_refused(&o, PP_E_ARG, "REDUCE_GRAD");
-    o.reduce_every = -1;
-    expect_refused(&o, PP_E_RANGE, "got -1");
-    o.mode = PP_LOWER_OURS;
-    expect_refused(&o, PP_E_RANGE, "got -1");
+Test(lower_options, nonsense_is_refused) {
+    for (enum pp_lower_mode mode = 0; mode < PP_LOWER_MODE_COUNT; mode++) {
+        struct pp_lower_options o = PP_LOWER_OPTIONS_DEFAULT(mode);
+        o.reduce_every = -1;
+        expect_refused(&o, PP_E_RANGE, "got -1");
+    }
 }

@@ -1,36 +1,12 @@
-#include "sim/memory.h"
 #include "sim/metrics.h"
+#include "tests/sim/random_memory.h"
 #include "tests/sim/random_sched.h"
 
 enum { MANY = 64 };
 
-struct amounts {
-    int64_t f_adds[MANY], i_frees[MANY], w_frees[MANY], f_transient[MANY], b_transient[MANY];
-    int64_t base[MANY];
-    struct pp_memory_model model;
-};
-
-static void draw_amounts(struct amounts *a, uint64_t *seed, bool pairs_as_one) {
-    for (int32_t s = 0; s < MANY; s++) {
-        a->i_frees[s] = random_below(seed, 100);
-        a->w_frees[s] = random_below(seed, 100);
-        a->f_adds[s] = a->i_frees[s] + a->w_frees[s];
-        a->f_transient[s] = random_below(seed, 50);
-        a->b_transient[s] = random_below(seed, 50);
-        a->base[s] = random_below(seed, 1000);
-    }
-    a->model = (struct pp_memory_model){.f_adds = a->f_adds,
-                                        .i_frees = a->i_frees,
-                                        .w_frees = a->w_frees,
-                                        .f_transient = a->f_transient,
-                                        .b_transient = a->b_transient,
-                                        .base = a->base,
-                                        .pairs_as_one = pairs_as_one};
-}
-
 /* What one action holds at the moment `t`, given as position in its rank's row: an action at k runs
  * from k to k + 1, frees count just after k + 1. Slow and obvious: everything is summed anew. */
-static int64_t slow_amount(const struct pp_sched *s, const struct amounts *a, int32_t rank,
+static int64_t slow_amount(const struct pp_sched *s, const struct drawn_memory *a, int32_t rank,
                            int32_t running) {
     int64_t sum = a->base[rank];
     int32_t with = s->actions[running].pair;
@@ -53,12 +29,13 @@ static int64_t slow_amount(const struct pp_sched *s, const struct amounts *a, in
 }
 
 Test(memory, peaks_equal_those_of_a_slow_second_implementation) {
-    static struct amounts a;
+    static struct drawn_memory a;
     uint64_t seed = 11;
     for (int i = 0; i < 400; i++) {
         struct pp_sched *s = draw_schedule(&seed);
         cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
-        draw_amounts(&a, &seed, i % 2 == 0);
+        draw_memory(&a, 100, &seed);
+        a.model.pairs_as_one = i % 2 == 0;
         struct pp_rank_memory peaks[MANY];
         pp_memory_peaks(s, &a.model, peaks);
         for (int32_t rank = 0; rank < s->rank_count; rank++) {
@@ -138,7 +115,7 @@ Test(memory, peak_activations_are_the_closed_forms) {
 
 /* The amount just before and after each moment follows from the points; the highest is the peak. */
 Test(memory, the_timeline_rises_to_the_peak_and_ends_where_it_began) {
-    static struct amounts a;
+    static struct drawn_memory a;
     int64_t ns[MANY];
     uint64_t seed = 13;
     for (int i = 0; i < 200; i++) {
@@ -154,7 +131,8 @@ Test(memory, the_timeline_rises_to_the_peak_and_ends_where_it_began) {
         cr_assert_eq(pp_eval_create(s, &e, NULL, NULL), PP_OK);
         cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
         cr_assert_eq(pp_eval_run(e, &costs, &t, NULL), PP_OK);
-        draw_amounts(&a, &seed, i % 2 == 0);
+        draw_memory(&a, 100, &seed);
+        a.model.pairs_as_one = i % 2 == 0;
         struct pp_rank_memory peaks[MANY];
         pp_memory_peaks(s, &a.model, peaks);
         for (int32_t rank = 0; rank < s->rank_count; rank++) {
@@ -181,7 +159,7 @@ Test(memory, the_timeline_rises_to_the_peak_and_ends_where_it_began) {
 /* --- with transfers to the host ----------------------------------------------------------------*/
 
 /* What action `at` changes by the moment (time, place in the list, phase), 1 the later phase. */
-static int64_t slow_change(const struct pp_trace *t, const struct amounts *a, int32_t at,
+static int64_t slow_change(const struct pp_trace *t, const struct drawn_memory *a, int32_t at,
                            int64_t time_ns, int32_t place, int phase) {
     const struct pp_action *x = &t->sched->actions[at];
     int64_t adds = a->f_adds[x->stage];
@@ -206,7 +184,7 @@ static int64_t slow_change(const struct pp_trace *t, const struct amounts *a, in
 }
 
 /* The highest of all moments, everything summed anew for each. */
-static int64_t slow_peak(const struct pp_trace *t, const struct amounts *a, int32_t rank) {
+static int64_t slow_peak(const struct pp_trace *t, const struct drawn_memory *a, int32_t rank) {
     const struct pp_sched *s = t->sched;
     int64_t best = a->base[rank];
     for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
@@ -222,7 +200,7 @@ static int64_t slow_peak(const struct pp_trace *t, const struct amounts *a, int3
     return best;
 }
 
-static void expect_peaks(const struct pp_sched *s, const struct amounts *a,
+static void expect_peaks(const struct pp_sched *s, const struct drawn_memory *a,
                          const struct pp_costs *costs, bool instant) {
     struct pp_eval *e = NULL;
     struct pp_trace t;
@@ -258,7 +236,7 @@ static void expect_peaks(const struct pp_sched *s, const struct amounts *a,
 
 /* Few different times, so that many moments coincide. */
 Test(memory, offloads_free_and_add_when_they_run) {
-    static struct amounts a;
+    static struct drawn_memory a;
     int64_t ns[MANY];
     int64_t offload[MANY];
     uint64_t seed = 17;
@@ -270,7 +248,7 @@ Test(memory, offloads_free_and_add_when_they_run) {
         struct pp_costs costs = {
             .f_ns = ns, .i_ns = ns, .w_ns = ns, .b_ns = ns, .offload_ns = offload};
         struct pp_sched *s = draw_offloading_schedule(&seed);
-        draw_amounts(&a, &seed, false);
+        draw_memory(&a, 100, &seed);
         expect_peaks(s, &a, &costs, i % 3 == 0);
         pp_sched_destroy(s);
     }

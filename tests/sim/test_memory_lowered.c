@@ -1,73 +1,11 @@
 /* Memory of lowered traces against one that lists every interval in which something is there, and
  * sums those that hold at a moment. */
-#include "sim/memory.h"
-#include "tests/sim/lower_support.h"
-#include "tests/sim/random_sched.h"
+#include "tests/sim/random_lowered.h"
+#include "tests/sim/random_memory.h"
 
-enum { MANY = 64, MAX_INTERVALS = 8192 };
+enum { MAX_INTERVALS = 8192 };
 
-struct amounts {
-    int64_t f_adds[MANY], i_frees[MANY], w_frees[MANY], f_transient[MANY], b_transient[MANY];
-    int64_t base[MANY], unshard[MANY], grad[MANY], recv_f[MANY], recv_b[MANY], send_f[MANY];
-    int64_t send_b[MANY];
-    struct pp_memory_model model;
-};
-
-static void draw_amounts(struct amounts *a, uint64_t *seed, bool pairs_as_one) {
-    for (int32_t s = 0; s < MANY; s++) {
-        a->i_frees[s] = random_below(seed, 20);
-        a->w_frees[s] = random_below(seed, 20);
-        a->f_adds[s] = a->i_frees[s] + a->w_frees[s];
-        a->f_transient[s] = random_below(seed, 20);
-        a->b_transient[s] = random_below(seed, 20);
-        a->base[s] = random_below(seed, 100);
-        a->unshard[s] = random_below(seed, 40);
-        a->grad[s] = random_below(seed, 40);
-        a->recv_f[s] = random_below(seed, 20);
-        a->recv_b[s] = random_below(seed, 20);
-        a->send_f[s] = random_below(seed, 20);
-        a->send_b[s] = random_below(seed, 20);
-    }
-    a->model = (struct pp_memory_model){.f_adds = a->f_adds,
-                                        .i_frees = a->i_frees,
-                                        .w_frees = a->w_frees,
-                                        .f_transient = a->f_transient,
-                                        .b_transient = a->b_transient,
-                                        .base = a->base,
-                                        .pairs_as_one = pairs_as_one,
-                                        .unshard_adds = a->unshard,
-                                        .grad_adds = a->grad,
-                                        .recv_f_adds = a->recv_f,
-                                        .recv_b_adds = a->recv_b,
-                                        .send_f_adds = a->send_f,
-                                        .send_b_adds = a->send_b};
-}
-
-/* A random schedule, lowered in a random way. */
-static struct pp_sched *draw_lowered(uint64_t *seed, int i) {
-    struct pp_lower_options options = PP_LOWER_OPTIONS_DEFAULT(PP_LOWER_OURS);
-    struct pp_sched *lowered = NULL;
-    struct pp_err err = {0};
-    struct pp_sched *s;
-    if (i % 3 == 0) {
-        s = draw_offloading_schedule(seed);
-    } else {
-        s = draw_schedule(seed);
-        cr_assert_eq(pp_sched_seal(s, NULL), PP_OK);
-    }
-    options.mode = i % 4 == 1 ? PP_LOWER_TORCH : PP_LOWER_OURS;
-    options.max_active_stages = 1 + random_below(seed, 3);
-    if (options.mode == PP_LOWER_OURS) {
-        options.reshard_after_use = i % 2 == 0;
-        options.reduce_every = random_below(seed, 3);
-    }
-    cr_assert_eq(pp_sched_lower(s, &options, &lowered, &err), PP_OK, "%s", err.message);
-    pp_sched_destroy(s);
-    return lowered;
-}
-
-/* --- times: every lane as late as it likes
- * ------------------------------------------------------*/
+/* --- times: every lane as late as it likes -----------------------------------------------------*/
 
 static void draw_compute_times(struct pp_trace *t, int32_t rank, uint64_t *seed, bool as_one) {
     const struct pp_sched *s = t->sched;
@@ -153,7 +91,7 @@ struct interval {
 
 struct slow {
     const struct pp_trace *t;
-    const struct amounts *a;
+    const struct drawn_memory *a;
     int32_t rank;
     struct interval list[MAX_INTERVALS];
     int32_t count;
@@ -296,20 +234,23 @@ static void expect_timeline(const struct slow *w, struct pp_memory_work *work, i
 }
 
 Test(memory_lowered, equals_a_sum_over_all_intervals) {
-    static struct amounts a;
+    static struct lowered_case drawn;
+    static struct drawn_memory a;
     static struct slow w;
     uint64_t seed = 31;
     int64_t seen[PP_ACTION_TYPE_COUNT] = {0};
     int64_t peak_at[PP_ACTION_TYPE_COUNT] = {0};
     for (int i = 0; i < 1200; i += CASE_STEP) {
         bool as_one = i % 5 == 0;
-        struct pp_sched *s = draw_lowered(&seed, i);
+        draw_lowered(&drawn, &seed, &draw_usual);
+        const struct pp_sched *s = drawn.lowered;
         struct pp_trace t;
         struct pp_memory_work *work = NULL;
-        struct pp_rank_memory peaks[MANY];
+        struct pp_rank_memory peaks[RL_STAGES];
         cr_assert_eq(pp_trace_init(&t, s, NULL), PP_OK);
         cr_assert_eq(pp_memory_work_create(s, &work, NULL), PP_OK);
-        draw_amounts(&a, &seed, as_one);
+        draw_memory(&a, 20, &seed);
+        a.model.pairs_as_one = as_one;
         draw_times(&t, &seed, as_one);
         pp_memory_peaks_lowered(work, &t, &a.model, peaks);
         w.t = &t;
@@ -330,7 +271,7 @@ Test(memory_lowered, equals_a_sum_over_all_intervals) {
         }
         pp_memory_work_destroy(work);
         pp_trace_deinit(&t);
-        pp_sched_destroy(s);
+        lowered_case_deinit(&drawn);
     }
     for (int k = 0; k < PP_ACTION_TYPE_COUNT; k++) {
         cr_assert_gt(seen[k], 0, "no %s", pp_action_type_text((enum pp_action_type)k));

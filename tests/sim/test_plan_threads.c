@@ -62,6 +62,20 @@ Test(plan_threads, any_number_of_threads_gives_the_same_set) {
     bed_deinit(&b);
 }
 
+/* Settings of all groups are counted, refused ones included. */
+Test(plan_threads, settings_looked_at_are_counted) {
+    struct bed b;
+    bed_init(&b, deepseek_recipe, NULL);
+    for (int32_t threads = 1; threads <= 2; threads++) {
+        b.request.thread_count = threads;
+        struct pp_plan_set *set = bed_search(&b);
+        cr_assert_eq(set->plan_count, 81);
+        cr_assert_eq(set->considered_count, 451);
+        pp_plan_set_destroy(set);
+    }
+    bed_deinit(&b);
+}
+
 static const volatile sig_atomic_t stopped = 1;
 
 Test(plan_threads, a_stop_request_ends_the_search_of_any_number_of_threads) {
