@@ -96,7 +96,7 @@ static void measure(const char *name, int32_t p, int32_t m) {
         half[s] = 1;
         limit[s] = p;
     }
-    double figures[6];
+    double figures[6] = {0};
     for (int waits = 0; waits < 2; waits++) {
         struct pp_costs costs = {.f_ns = f,
                                  .i_ns = i,
