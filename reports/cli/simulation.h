@@ -25,8 +25,8 @@ struct pp_simulation {
     struct pp_sched *repeated;           /* all flushes of the step; NULL: one */
     struct pp_lane_setup setup;
     struct pp_stage_costs costs;
-    struct pp_eval *eval;     /* without communication, else NULL */
-    struct pp_lane_run lanes; /* with it */
+    struct pp_eval *eval;               /* without communication, else NULL */
+    struct pp_lane_run lanes;           /* with it */
     struct pp_memory_work *memory_work; /* on lanes under a memory limit, else NULL */
     struct pp_trace trace;
     struct pp_metrics metrics;
