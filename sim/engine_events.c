@@ -473,7 +473,7 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
     begin(ev, net);
     drain(ev);
     for (;;) {
-        int64_t compute_ns = ev->computes.nodes[1].at_ns;
+        int64_t compute_ns = pp_engine_cup_next_ns(&ev->computes);
         int64_t moved_ns = pp_engine_heap_next_ns(&ev->movers);
         if (ev->is_shared && ev->fair.dirty_count > 0 && compute_ns > ev->now_ns &&
             moved_ns > ev->now_ns) {
@@ -489,7 +489,7 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
             take_mover(ev);
             drain(ev);
         } else {
-            take_compute(ev, ev->computes.nodes[1].id);
+            take_compute(ev, pp_engine_cup_next(&ev->computes));
         }
     }
     expect_through(ev);

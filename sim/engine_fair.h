@@ -27,6 +27,12 @@ struct pp_flow {
     uint32_t told; /* its rate, in the round of that number */
 };
 
+/* A flow on one of its links. Flow k has two of these: 2 k and 2 k + 1. */
+struct pp_fair_end {
+    int32_t link, other; /* this one; that of the other end */
+    int32_t next, prev;  /* another end on this link; -1 */
+};
+
 struct pp_fair_link {
     unsigned __int128 load; /* the rates of its flows, more than its own only within a round */
     uint64_t rate, even;    /* of the whole link, and for each of its flows */
@@ -34,20 +40,20 @@ struct pp_fair_link {
     uint64_t share;         /* of room, for each of the others */
     int32_t open;           /* how many others */
     int32_t count;          /* flows */
-    int32_t first;          /* flow, as below; -1 */
-    bool is_dirty;
+    int32_t first;          /* end; -1 */
+    uint32_t noted;         /* dirty, in the round of that number */
 };
 
 struct pp_fair {
-    struct pp_flow *flows; /* [flow_count] */
-    int32_t *link;         /* [2 * flow_count] the links of flow k: 2 k and 2 k + 1 */
-    int32_t *next, *prev;  /* [2 * flow_count] on each of them, another flow in that form; -1 */
-    struct pp_fair_link *links; /* [link_count] */
+    struct pp_flow *flows;      /* [flow_count] */
+    struct pp_fair_end *ends;   /* [2 * flow_count] */
+    struct pp_fair_link *links; /* [link_count] a line of the cache each */
     int32_t *dirty;             /* [link_count] links on which a flow began, ended or changed */
     int32_t *taken;             /* [link_count] links of which something was taken in this round */
     int32_t *path;              /* [link_count] from a link down to tighter ones */
+    int32_t *open;              /* [flow_count] ends of the flows without a rate on a link */
     int32_t flow_count, link_count, dirty_count, taken_count;
-    uint32_t round;
+    uint32_t round; /* which is told next */
 };
 
 /** @return false without memory */

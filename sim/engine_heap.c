@@ -30,19 +30,24 @@ void pp_engine_heap_clear(struct pp_engine_heap *h) {
 
 bool pp_engine_cup_init(struct pp_engine_cup *c, int32_t id_count) {
     c->size = 1;
-    while (c->size < id_count) {
+    while (c->size < (uint32_t)id_count) {
         c->size *= 2;
     }
-    c->nodes = malloc(2 * (size_t)c->size * sizeof *c->nodes);
-    return c->nodes != NULL;
+    c->at_ns = malloc(2 * (size_t)c->size * (sizeof *c->at_ns + sizeof *c->id));
+    if (c->at_ns == NULL) {
+        return false;
+    }
+    c->id = (uint32_t *)(c->at_ns + 2 * (size_t)c->size);
+    return true;
 }
 
 void pp_engine_cup_deinit(struct pp_engine_cup *c) {
-    free(c->nodes);
+    free(c->at_ns);
 }
 
 void pp_engine_cup_clear(struct pp_engine_cup *c) {
-    for (int32_t i = 0; i < 2 * c->size; i++) {
-        c->nodes[i] = (struct pp_engine_node){.at_ns = INT64_MAX, .id = i & (c->size - 1)};
+    for (uint32_t i = 0; i < 2 * c->size; i++) {
+        c->at_ns[i] = INT64_MAX;
+        c->id[i] = i & (c->size - 1);
     }
 }

@@ -15,6 +15,7 @@
 #define PP_SIM_ENGINE_HEAP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct pp_engine_node {
@@ -119,8 +120,10 @@ static inline int32_t pp_engine_heap_take(struct pp_engine_heap *h) {
 /* ---- the cup ---- */
 
 struct pp_engine_cup {
-    struct pp_engine_node *nodes; /* [2 * size] leaves from `size` on; who is first is at 1 */
-    int32_t size;                 /* a power of two */
+    uint64_t *at_ns; /* [2 * size] leaves from `size` on, the winner of all at 1; unsigned, as a
+                        carry makes a mask in one instruction */
+    uint32_t *id;    /* [2 * size] whose time that is */
+    uint32_t size;   /* a power of two */
 };
 
 /** @return false without memory */
@@ -130,22 +133,32 @@ void pp_engine_cup_deinit(struct pp_engine_cup *c);
 void pp_engine_cup_clear(struct pp_engine_cup *c);
 
 static inline int64_t pp_engine_cup_at_ns(const struct pp_engine_cup *c, int32_t id) {
-    return c->nodes[c->size + id].at_ns;
+    return (int64_t)c->at_ns[c->size + (uint32_t)id];
 }
 
+/** Who is next, and when; INT64_MAX: nobody comes. */
+static inline int32_t pp_engine_cup_next(const struct pp_engine_cup *c) {
+    return (int32_t)c->id[1];
+}
+static inline int64_t pp_engine_cup_next_ns(const struct pp_engine_cup *c) {
+    return (int64_t)c->at_ns[1];
+}
+
+/** @param at_ns  not negative */
 static inline void pp_engine_cup_set(struct pp_engine_cup *c, int32_t id, int64_t at_ns) {
-    int64_t first_ns = at_ns;
-    int32_t first = id;
-    int32_t place = c->size + id;
-    c->nodes[place].at_ns = at_ns;
+    uint64_t *times = c->at_ns;
+    uint32_t *ids = c->id;
+    uint64_t first_ns = (uint64_t)at_ns;
+    uint32_t first = (uint32_t)id;
+    size_t place = (size_t)c->size + first;
+    times[place] = first_ns;
     while (place > 1) {
-        const struct pp_engine_node *other = &c->nodes[place ^ 1];
-        int64_t loses = -(int64_t)(other->at_ns < first_ns); /* all bits: compilers branch on ?: */
-        first ^= (first ^ other->id) & (int32_t)loses;
-        first_ns ^= (first_ns ^ other->at_ns) & loses;
+        uint64_t other_ns = times[place ^ 1];
+        first ^= (first ^ ids[place ^ 1]) & -(uint32_t)(other_ns < first_ns); /* ?: would branch */
+        first_ns = other_ns < first_ns ? other_ns : first_ns;
         place /= 2;
-        c->nodes[place].at_ns = first_ns;
-        c->nodes[place].id = first;
+        times[place] = first_ns;
+        ids[place] = first;
     }
 }
 

@@ -7,7 +7,8 @@
  *   near    four ranks a node, with one NIC; neighbours of the pipeline are mostly in one node
  *   far     the same nodes, but each neighbour is in another: every message takes two shared NICs
  *
- * With arguments SCHEDULE P V M LAYOUT HOW one run, for callgrind: HOW is sweep, events or shared.
+ * With arguments SCHEDULE P V M LAYOUT HOW one row, HOW is sweep, events or shared; one more
+ * argument, and it is run so many times without a clock, for callgrind.
  */
 #include "sim/engine.h"
 #include "sim/generate.h"
@@ -140,7 +141,7 @@ static void measure(const struct setting *s) {
     unmake(&w);
 }
 
-static int run_alone(char **arg) {
+static int run_alone(int argc, char **arg) {
     struct setting s = {.name = arg[0],
                         .p = (int32_t)strtol(arg[1], NULL, 10),
                         .v = (int32_t)strtol(arg[2], NULL, 10),
@@ -150,17 +151,23 @@ static int run_alone(char **arg) {
     struct subject w = {0};
     make(&w, &s);
     w.how = strcmp(arg[5], "sweep") == 0 ? SWEEP : strcmp(arg[5], "events") == 0 ? EVENTS : SHARED;
-    for (int i = 0; i < 10; i++) {
-        run_once(&w);
+    if (argc == 7) {
+        for (long i = strtol(arg[6], NULL, 10); i > 0; i--) {
+            run_once(&w);
+        }
+        printf("%d actions, %lld events\n", w.lowered->action_count, (long long)w.events);
+    } else {
+        double took = w.lowered->action_count * time_of(&w, w.how);
+        printf("%.1f ns an action, %.1f an event\n", took / w.lowered->action_count,
+               took / (double)(w.how == SWEEP ? w.lowered->action_count : w.events));
     }
-    printf("%d actions\n", w.lowered->action_count);
     unmake(&w);
     return 0;
 }
 
 int main(int argc, char **argv) {
-    if (argc == 7) {
-        return run_alone(argv + 1);
+    if (argc == 7 || argc == 8) {
+        return run_alone(argc - 1, argv + 1);
     }
     printf(
         "                                                                        ns/action | not "
