@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { COLUMN_COUNT = 10, UNIT_NS = 1000 };
+enum { COLUMN_COUNT = 10, UNIT_NS = 1000, ENOUGH_NS = 1 << 20 };
 
 static void copy_or(int64_t *to, const int64_t *from, int32_t count, int64_t otherwise) {
     for (int32_t i = 0; i < count; i++) {
@@ -48,6 +48,35 @@ static void fill(struct pp_gen_model *m, const struct pp_gen_costs *c, const str
     }
 }
 
+/* Orders are chosen by ratios of times: the same costs in another unit give the same order. So
+ * times are divided by what they have in common, and then doubled until what a search halves or
+ * quarters loses nothing. */
+static void normalize(struct pp_gen_model *m, int32_t stage_count) {
+    int64_t *const columns[] = {m->f_ns,      m->i_ns,      m->w_ns,      m->b_ns,
+                                m->recv_f_ns, m->recv_b_ns, m->offload_ns};
+    enum { TIME_COUNT = sizeof columns / sizeof columns[0] };
+    int64_t common = 0;
+    int64_t most = 0;
+    for (int32_t i = 0; i < TIME_COUNT; i++) {
+        for (int32_t stage = 0; stage < stage_count; stage++) {
+            common = pp_gcd_i64(common, columns[i][stage]);
+            most = pp_max_i64(most, columns[i][stage]);
+        }
+    }
+    if (most == 0) {
+        return;
+    }
+    int64_t factor = 1;
+    while (most / common * factor < ENOUGH_NS) {
+        factor *= 2;
+    }
+    for (int32_t i = 0; i < TIME_COUNT; i++) {
+        for (int32_t stage = 0; stage < stage_count; stage++) {
+            columns[i][stage] = columns[i][stage] / common * factor;
+        }
+    }
+}
+
 enum pp_status pp_gen_model_init(struct pp_gen_model *model, const struct pp_gen_config *c,
                                  const struct pp_sched *s, struct pp_err *err) {
     static const struct pp_gen_costs none = {0};
@@ -65,6 +94,7 @@ enum pp_status pp_gen_model_init(struct pp_gen_model *model, const struct pp_gen
     }
     m.limit = m.block + COLUMN_COUNT * n;
     fill(&m, c->costs == NULL ? &none : c->costs, s);
+    normalize(&m, s->stage_count);
     *model = m;
     return PP_OK;
 }

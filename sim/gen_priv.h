@@ -45,7 +45,8 @@ int32_t pp_gen_unit_count(const struct pp_schedule_info *info, const struct pp_g
 
 /**
  * The costs of a configuration with nothing left out, for generators that choose by them.
- * Durations of a stage's unit; transfers are 0 between stages of one rank.
+ * Durations of a stage's unit, transfers 0 between stages of one rank; times in a unit of its own:
+ * the same whatever all are multiplied by.
  */
 struct pp_gen_model {
     int64_t *f_ns, *i_ns, *w_ns, *b_ns; /* [stage_count] */

@@ -11,6 +11,12 @@
 
 /* ---- the answer ---- */
 
+/* Of one flush, as a user counts them: both pipelines' together, and not their units. */
+static int32_t microbatches_of(const struct pp_sched *s) {
+    int32_t pipelines = s->part_count < s->stage_count ? 2 : 1;
+    return s->microbatch_count / s->slice_count * pipelines;
+}
+
 static json_t *fraction_json(int64_t num, int64_t den) {
     return num % den == 0 ? json_integer(num / den) : json_real((double)num / (double)den);
 }
@@ -62,7 +68,7 @@ static json_t *document_of(const struct pp_cli *cli, const struct pp_simulation 
                         sim->info == NULL ? json_null() : json_string(sim->info->name));
     json_object_set_new(document, "schedule_id", json_string(id));
     json_object_set_new(document, "stages", json_integer(s->stage_count));
-    json_object_set_new(document, "microbatches", json_integer(s->microbatch_count));
+    json_object_set_new(document, "microbatches", json_integer(microbatches_of(s)));
     json_object_set_new(document, "flushes", json_integer(sim->flags->lanes.flushes));
     json_object_set_new(document, "communication", communication_json(sim));
     json_object_set_new(document, "makespan_ns", json_integer(m->makespan_ns));
@@ -106,7 +112,7 @@ static enum pp_status print_text(const struct pp_cli *cli, const struct pp_simul
     char span[PP_NUMBER_BYTES];
     fprintf(cli->out, "%s: %d ranks, %d stages, %d microbatches, %d actions\n",
             sim->info == NULL ? sim->flags->sched.csv : sim->info->name, s->rank_count,
-            s->stage_count, s->microbatch_count, s->action_count);
+            s->stage_count, microbatches_of(s), s->action_count);
     if (sim->setup.on_lanes) {
         fprintf(cli->out, "on lanes as runtime %s: %s lowering, %s channels, %d actions\n",
                 pp_runtime_text(sim->setup.kind), pp_lower_mode_text(sim->setup.lower.mode),

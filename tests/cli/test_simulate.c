@@ -45,6 +45,18 @@ Test(cli_simulate, closed_forms_of_unit_costs) {
     }
 }
 
+Test(cli_simulate, microbatches_are_counted_as_asked) {
+    static const char *const args[] = {"simulate --schedule DualPipe --pp 4 --microbatches 8",
+                                       "simulate --schedule Chimera --pp 4 --microbatches 8",
+                                       "simulate --schedule Seq1F1B --slices 2 --pp 4 "
+                                       "--microbatches 8"};
+    for (size_t i = 0; i < sizeof args / sizeof args[0]; i++) {
+        json_t *d = run_json(args[i], 0);
+        cr_assert_eq(integer_of(d, "microbatches"), 8, "%s", args[i]);
+        json_decref(d);
+    }
+}
+
 Test(cli_simulate, span_of_zbv_has_no_bubble) {
     json_t *d = unit_run("ZBVZeroBubble", 4, 0, 16, "");
     cr_assert_eq(integer_of(d, "span_ns"), 48000);

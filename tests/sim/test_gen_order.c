@@ -43,10 +43,17 @@ static void push_all(struct pp_order *o, const struct pp_sched *s) {
     }
 }
 
-/* The order `o`, emitted, has the times, span and peaks that `o` says. */
+/* The order `o`, emitted, has the times, span and peaks that `o` says, in the model's unit. */
 static void expect_same(const struct pp_order *o, const char *name,
                         const struct pp_schedule_info *info, const struct pp_gen_config *config,
                         const struct random_costs *c) {
+    const struct pp_gen_model *m = o->model;
+    const struct pp_costs times = {.f_ns = m->f_ns,
+                                   .i_ns = m->i_ns,
+                                   .w_ns = m->w_ns,
+                                   .b_ns = m->b_ns,
+                                   .recv_f_ns = m->recv_f_ns,
+                                   .recv_b_ns = m->recv_b_ns};
     struct pp_sched *s = NULL;
     struct pp_eval *eval = NULL;
     struct pp_trace trace;
@@ -58,7 +65,7 @@ static void expect_same(const struct pp_order *o, const char *name,
     cr_assert_eq(pp_sched_seal(s, &err), PP_OK, "%s: %s", name, err.message);
     cr_assert_eq(pp_eval_create(s, &eval, NULL, &err), PP_OK, "%s: %s", name, err.message);
     cr_assert_eq(pp_trace_init(&trace, s, &err), PP_OK);
-    cr_assert_eq(pp_eval_run(eval, &c->gen.times, &trace, &err), PP_OK);
+    cr_assert_eq(pp_eval_run(eval, &times, &trace, &err), PP_OK);
     pp_metrics_of(&trace, &metrics, NULL);
     struct pp_memory_model memory = {
         .f_adds = c->adds, .i_frees = c->i_frees, .w_frees = c->w_frees};
@@ -132,6 +139,43 @@ Test(gen_order, is_timed_as_the_schedule_it_becomes) {
             check_schedule("1F1B", p, 1, p + m, &state);
             check_schedule("InterleavedZeroBubble", p, 3, p * (1 + m / p), &state);
         }
+    }
+}
+
+/* A search sees the same costs whatever they are multiplied by, and their ratios. */
+Test(gen_order, the_model_is_the_costs_in_a_unit_of_its_own) {
+    uint64_t state = 4;
+    const struct pp_schedule_info *info = find_schedule("ZBVZeroBubble");
+    for (int k = 0; k < 50; k++) {
+        struct random_costs c;
+        struct pp_gen_config config = {
+            .rank_count = 4, .stages_per_rank = 2, .microbatch_count = 4, .costs = &c.gen};
+        draw_costs(&c, &state);
+        struct pp_sched *s = NULL;
+        struct pp_gen_model one, many;
+        cr_assert_eq(pp_schedule_generate(info, &config, &s, NULL), PP_OK);
+        cr_assert_eq(pp_gen_model_init(&one, &config, s, NULL), PP_OK);
+        int64_t *const columns[] = {c.f, c.i, c.w, c.b, c.recv_f, c.recv_b};
+        int64_t factor = 1 + random_below(&state, 1000000);
+        for (int32_t stage = 0; stage < s->stage_count; stage++) {
+            cr_expect_eq((__int128)one.i_ns[stage] * c.f[0], (__int128)one.f_ns[0] * c.i[stage]);
+            cr_expect_eq((__int128)one.w_ns[stage] * c.f[0], (__int128)one.f_ns[0] * c.w[stage]);
+        }
+        for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+            for (int32_t stage = 0; stage < MOST_STAGES; stage++) {
+                columns[i][stage] *= factor;
+            }
+        }
+        cr_assert_eq(pp_gen_model_init(&many, &config, s, NULL), PP_OK);
+        size_t bytes = (size_t)s->stage_count * sizeof *one.f_ns;
+        cr_expect_eq(memcmp(one.f_ns, many.f_ns, bytes), 0);
+        cr_expect_eq(memcmp(one.i_ns, many.i_ns, bytes), 0);
+        cr_expect_eq(memcmp(one.w_ns, many.w_ns, bytes), 0);
+        cr_expect_eq(memcmp(one.recv_f_ns, many.recv_f_ns, bytes), 0);
+        cr_expect_eq(memcmp(one.recv_b_ns, many.recv_b_ns, bytes), 0);
+        pp_gen_model_deinit(&one);
+        pp_gen_model_deinit(&many);
+        pp_sched_destroy(s);
     }
 }
 
