@@ -372,7 +372,7 @@ static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
 }
 
 /* Goes on with a rank's list until it must wait. */
-static void walk(struct pp_engine_events *ev, int32_t rank) {
+static inline void walk(struct pp_engine_events *ev, int32_t rank) {
     struct rank *r = &ev->ranks[rank];
     for (int32_t at = r->next; at < r->last; at = r->next) {
         enum pp_action_type type = ev->entries[at].type;
@@ -420,8 +420,9 @@ static void begin(struct pp_engine_events *ev, const struct pp_network *net) {
     }
 }
 
-/* Everything that can begin or end at this instant. */
-static void drain(struct pp_engine_events *ev) {
+/* Everything that can begin or end at this instant. It and the walk have one caller each, and so
+ * are part of the loop below. */
+static inline void drain(struct pp_engine_events *ev) {
     while (ev->ready_count > 0 || ev->begun_count > 0) {
         while (ev->begun_count > 0) {
             int32_t at = ev->begun[--ev->begun_count];
@@ -434,14 +435,6 @@ static void drain(struct pp_engine_events *ev) {
         while (ev->ready_count > 0) {
             walk(ev, ev->ready[--ev->ready_count]);
         }
-    }
-}
-
-static void take_compute(struct pp_engine_events *ev, int32_t rank) {
-    walk(ev, rank);
-    drain(ev);
-    if (pp_engine_cup_at_ns(&ev->computes, rank) == ev->now_ns) {
-        pp_engine_cup_set(&ev->computes, rank, INT64_MAX); /* it waits, or is through */
     }
 }
 
@@ -471,8 +464,11 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
     ev->start_ns = start_ns;
     ev->end_ns = end_ns;
     begin(ev, net);
-    drain(ev);
-    for (;;) {
+    for (int32_t computed = NOTHING;;) { /* the rank whose compute action ended */
+        drain(ev);
+        if (computed != NOTHING && pp_engine_cup_at_ns(&ev->computes, computed) == ev->now_ns) {
+            pp_engine_cup_set(&ev->computes, computed, INT64_MAX); /* it waits, or is through */
+        }
         int64_t compute_ns = pp_engine_cup_next_ns(&ev->computes);
         int64_t moved_ns = pp_engine_heap_next_ns(&ev->movers);
         if (ev->is_shared && ev->fair.dirty_count > 0 && compute_ns > ev->now_ns &&
@@ -485,11 +481,12 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
         }
         ev->event_count++;
         ev->now_ns = pp_min_i64(compute_ns, moved_ns);
+        computed = NOTHING;
         if (moved_ns <= compute_ns) {
             take_mover(ev);
-            drain(ev);
         } else {
-            take_compute(ev, pp_engine_cup_next(&ev->computes));
+            computed = pp_engine_cup_next(&ev->computes);
+            make_ready(ev, computed);
         }
     }
     expect_through(ev);
