@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { NOTHING = -1, A_BATCH = -2, HAS_BEGUN = INT8_MIN };
+enum { NOTHING = -1, A_BATCH = -2, HAS_BEGUN = INT8_MIN, FETCH_AHEAD = 8 };
 
 struct rank {
     int64_t batch_ns;  /* latest end, of those known, of SENDs and RECVs */
@@ -223,11 +223,16 @@ static void begin_recv(struct pp_engine_events *ev, int32_t recv) {
 
 /* ---- collectives ---- */
 
+static inline const struct pp_engine_collective *collective_at(const struct pp_engine_events *ev,
+                                                               int32_t at) {
+    const struct pp_engine_entry *of = &ev->entries[at];
+    return &ev->e->collectives[pp_engine_collective_at((int32_t)of->stage, of->type)];
+}
+
 static void end_collective(struct pp_engine_events *ev, int32_t rank, int64_t moved_ns) {
     struct rank *r = &ev->ranks[rank];
     int32_t at = r->next_gather;
-    r->gather_ns =
-        moved_ns + ev->e->collectives[pp_engine_collective_of(&ev->e->s->actions[at])].fixed_ns;
+    r->gather_ns = moved_ns + collective_at(ev, at)->fixed_ns;
     r->next_gather = ev->entries[at].after;
     tell_end(ev, rank, at, r->gather_ns);
 }
@@ -238,8 +243,7 @@ static void gather(struct pp_engine_events *ev, int32_t rank) {
     struct rank *r = &ev->ranks[rank];
     while (!r->gathers && r->next_gather != NOTHING && r->next_gather < r->next) {
         int32_t at = r->next_gather;
-        const struct pp_engine_collective *c =
-            &ev->e->collectives[pp_engine_collective_of(&ev->e->s->actions[at])];
+        const struct pp_engine_collective *c = collective_at(ev, at);
         int64_t start_ns = pp_max_i64(ev->now_ns, r->gather_ns);
         ev->start_ns[at] = start_ns;
         if (!ev->is_shared || c->alone_ns == 0) {
@@ -323,24 +327,25 @@ static int64_t compute(struct pp_engine_events *ev, struct rank *r, int32_t at) 
         ev->end_ns[part] = end_ns;
     }
     r->next = at + 1 + as_one;
-    fetch(ev, pp_min_i64(r->next + 4, r->last - 1));
+    fetch(ev, pp_min_i64(r->next + FETCH_AHEAD, r->last - 1));
     return end_ns;
 }
 
 static void local(struct pp_engine_events *ev, int32_t rank, int32_t at) {
     struct rank *r = &ev->ranks[rank];
-    const struct pp_action *a = &ev->e->s->actions[at];
+    enum pp_action_type type = ev->entries[at].type;
     r->next = at + 1;
-    if (pp_engine_is_collective(a->type)) {
-        r->reduced = a->type == PP_REDUCE_GRAD ? at : r->reduced;
+    if (pp_engine_is_collective(type)) {
+        r->reduced = type == PP_REDUCE_GRAD ? at : r->reduced;
         gather(ev, rank);
         return;
     }
     ev->start_ns[at] = ev->end_ns[at] = ev->now_ns;
-    if (pp_action_is_offload(a)) {
+    if (type >= PP_OFFLOAD) { /* or RELOAD */
         const int64_t *offload_ns = ev->e->costs->compute.offload_ns;
         ev->start_ns[at] = pp_max_i64(ev->now_ns, r->host_ns);
-        r->host_ns = ev->start_ns[at] + (offload_ns == NULL ? 0 : offload_ns[a->stage]);
+        r->host_ns =
+            ev->start_ns[at] + (offload_ns == NULL ? 0 : offload_ns[ev->entries[at].stage]);
         ev->end_ns[at] = r->host_ns;
     }
 }
@@ -354,9 +359,9 @@ static inline void post(struct pp_engine_events *ev, struct rank *r, int32_t at,
 /* Batched: whether the rank must wait for the batches before `at`. */
 static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
     struct rank *r = &ev->ranks[rank];
-    const struct pp_sched *s = ev->e->s;
-    bool goes_on = at > s->rank_begin[rank] && pp_engine_is_transfer(s->actions[at].type) &&
-                   pp_engine_is_transfer(s->actions[at - 1].type);
+    enum pp_action_type type = ev->entries[at].type;
+    bool goes_on = at > ev->e->s->rank_begin[rank] && pp_engine_is_transfer(type) &&
+                   pp_engine_is_transfer(ev->entries[at - 1].type);
     if (goes_on) {
         return false;
     }
@@ -364,7 +369,7 @@ static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
         r->waits_for = A_BATCH;
         return true;
     }
-    if (r->batch_ns > ev->now_ns && !pp_action_is_compute(&s->actions[at])) {
+    if (r->batch_ns > ev->now_ns && type > PP_B) {
         pp_engine_cup_set(&ev->computes, rank, r->batch_ns);
         return true;
     }
@@ -372,7 +377,7 @@ static bool is_held(struct pp_engine_events *ev, int32_t rank, int32_t at) {
 }
 
 /* Goes on with a rank's list until it must wait. */
-static void walk(struct pp_engine_events *ev, int32_t rank) {
+static inline void walk(struct pp_engine_events *ev, int32_t rank) {
     struct rank *r = &ev->ranks[rank];
     for (int32_t at = r->next; at < r->last; at = r->next) {
         enum pp_action_type type = ev->entries[at].type;
@@ -420,8 +425,9 @@ static void begin(struct pp_engine_events *ev, const struct pp_network *net) {
     }
 }
 
-/* Everything that can begin or end at this instant. */
-static void drain(struct pp_engine_events *ev) {
+/* Everything that can begin or end at this instant. It and the walk have one caller each, and so
+ * are part of the loop below. */
+static inline void drain(struct pp_engine_events *ev) {
     while (ev->ready_count > 0 || ev->begun_count > 0) {
         while (ev->begun_count > 0) {
             int32_t at = ev->begun[--ev->begun_count];
@@ -434,14 +440,6 @@ static void drain(struct pp_engine_events *ev) {
         while (ev->ready_count > 0) {
             walk(ev, ev->ready[--ev->ready_count]);
         }
-    }
-}
-
-static void take_compute(struct pp_engine_events *ev, int32_t rank) {
-    walk(ev, rank);
-    drain(ev);
-    if (pp_engine_cup_at_ns(&ev->computes, rank) == ev->now_ns) {
-        pp_engine_cup_set(&ev->computes, rank, INT64_MAX); /* it waits, or is through */
     }
 }
 
@@ -471,8 +469,11 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
     ev->start_ns = start_ns;
     ev->end_ns = end_ns;
     begin(ev, net);
-    drain(ev);
-    for (;;) {
+    for (int32_t computed = NOTHING;;) { /* the rank whose compute action ended */
+        drain(ev);
+        if (computed != NOTHING && pp_engine_cup_at_ns(&ev->computes, computed) == ev->now_ns) {
+            pp_engine_cup_set(&ev->computes, computed, INT64_MAX); /* it waits, or is through */
+        }
         int64_t compute_ns = pp_engine_cup_next_ns(&ev->computes);
         int64_t moved_ns = pp_engine_heap_next_ns(&ev->movers);
         if (ev->is_shared && ev->fair.dirty_count > 0 && compute_ns > ev->now_ns &&
@@ -485,11 +486,12 @@ void pp_engine_play(struct pp_engine *e, const struct pp_network *net, int64_t *
         }
         ev->event_count++;
         ev->now_ns = pp_min_i64(compute_ns, moved_ns);
+        computed = NOTHING;
         if (moved_ns <= compute_ns) {
             take_mover(ev);
-            drain(ev);
         } else {
-            take_compute(ev, pp_engine_cup_next(&ev->computes));
+            computed = pp_engine_cup_next(&ev->computes);
+            make_ready(ev, computed);
         }
     }
     expect_through(ev);

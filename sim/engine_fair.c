@@ -160,8 +160,9 @@ static inline void fix(struct pp_fair *f, int32_t number, int64_t now_ns,
         other->share = share_of(other->room, other->open);
         if (flow->rate != rate) {
             bool was_full = is_full(other);
-            link->load += (unsigned __int128)rate - flow->rate;
-            other->load += (unsigned __int128)rate - flow->rate;
+            unsigned __int128 more = (unsigned __int128)rate - flow->rate; /* or less, modulo */
+            link->load += more;
+            other->load += more;
             if (was_full || is_full(other)) { /* else it holds up no flow, as before */
                 note(f, other_number);
             }
@@ -171,31 +172,34 @@ static inline void fix(struct pp_fair *f, int32_t number, int64_t now_ns,
     link->open = 0;
 }
 
-/* Tells all flows of a link their rates. Shares only grow while rates are fixed; so a link is the
- * tightest of all for its flows as soon as it is tighter than those next to it, and from any link a
- * way down leads to one. */
+/* Tells all flows of a link their rates; some have none. Shares only grow while rates are fixed; so
+ * a link is the tightest of all for its flows as soon as it is tighter than those next to it, and
+ * from any link a way down leads to one. */
 static inline void fill(struct pp_fair *f, int32_t number, int64_t now_ns,
                         struct pp_engine_heap *heap) {
     int32_t depth = 0;
-    f->path[depth++] = number;
-    while (depth > 0) {
-        int32_t on = f->path[depth - 1];
-        const struct pp_fair_link *link = &f->links[on];
-        int32_t tighter = link->open > 0 ? find_tighter(f, link) : -1;
+    for (int32_t on = number;;) {
+        int32_t tighter = find_tighter(f, &f->links[on]);
         if (tighter >= 0) {
-            f->path[depth++] = tighter;
+            f->path[depth++] = on;
+            on = tighter;
             continue;
         }
-        if (link->open > 0) {
-            fix(f, on, now_ns, heap);
-        }
-        depth--;
+        fix(f, on, now_ns, heap);
+        do { /* back to what is not through */
+            if (depth == 0) {
+                return;
+            }
+            on = f->path[--depth];
+        } while (f->links[on].open == 0);
     }
 }
 
 void pp_fair_tell(struct pp_fair *f, int64_t now_ns, struct pp_engine_heap *heap) {
     for (int32_t i = 0; i < f->dirty_count; i++) { /* more come with every rate that changes */
-        fill(f, f->dirty[i], now_ns, heap);
+        if (f->links[f->dirty[i]].open > 0) {
+            fill(f, f->dirty[i], now_ns, heap);
+        }
     }
     for (int32_t i = 0; i < f->taken_count; i++) {
         struct pp_fair_link *link = &f->links[f->taken[i]];

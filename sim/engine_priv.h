@@ -135,8 +135,11 @@ static inline int32_t pp_engine_queue_of(const struct pp_engine *e, const struct
     return pp_engine_is_send(a->type) ? m->send_queue : m->recv_queue;
 }
 
+static inline int32_t pp_engine_collective_at(int32_t stage, enum pp_action_type type) {
+    return 2 * stage + (type == PP_REDUCE_GRAD);
+}
 static inline int32_t pp_engine_collective_of(const struct pp_action *a) {
-    return 2 * a->stage + (a->type == PP_REDUCE_GRAD);
+    return pp_engine_collective_at(a->stage, a->type);
 }
 
 /** Fills the graph of an engine whose arrays are there. @return PP_OK, PP_E_NOMEM */
