@@ -12,6 +12,17 @@ const char *pp_lower_mode_text(enum pp_lower_mode mode) {
     return mode < PP_LOWER_MODE_COUNT ? texts[mode] : "?";
 }
 
+int32_t pp_lower_lacking(const struct pp_sched *s, const int32_t *next_action, int32_t at) {
+    for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
+        int32_t producer = s->producer[at + i];
+        if (producer >= 0 &&
+            producer >= next_action[pp_sched_producer_rank(s, &s->actions[at + i])]) {
+            return producer;
+        }
+    }
+    return -1;
+}
+
 static void put(struct pp_lower *l, int32_t rank, enum pp_action_type type, int32_t stage,
                 int32_t microbatch) {
     l->actions[l->action_end[rank]++] = (struct pp_action){.stage = stage,

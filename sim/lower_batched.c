@@ -19,19 +19,6 @@ struct rounds {
     int32_t now_count, later_count, ran_count;
 };
 
-/* An input of the cell that begins with action `at` that no earlier round made, or -1. */
-static int32_t lacking(const struct rounds *r, int32_t at) {
-    const struct pp_sched *s = r->l->s;
-    for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
-        int32_t producer = s->producer[at + i];
-        if (producer >= 0 &&
-            producer >= r->next_action[pp_sched_producer_rank(s, &s->actions[at + i])]) {
-            return producer;
-        }
-    }
-    return -1;
-}
-
 /* Puts a rank's gathers and reductions up to its next cell, and that cell if its inputs are there.
  */
 static void look_at(struct rounds *r, int32_t rank) {
@@ -39,7 +26,7 @@ static void look_at(struct rounds *r, int32_t rank) {
     for (; r->next_item[rank] < l->item_begin[rank + 1]; r->next_item[rank]++) {
         const struct pp_lower_item *item = &l->items[r->next_item[rank]];
         if (item->type <= PP_B) {
-            r->wait_for[rank] = lacking(r, item->index);
+            r->wait_for[rank] = pp_lower_lacking(l->s, r->next_action, item->index);
             if (r->wait_for[rank] < 0) {
                 pp_lower_put_item(l, rank, item);
                 r->cell[rank] = item->index;

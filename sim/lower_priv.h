@@ -46,6 +46,10 @@ static inline int32_t pp_lower_compute_from(const struct pp_sched *s, int32_t at
     return at;
 }
 
+/** An input of the cell that begins with action `at` that is not made yet, or -1.
+ *  @param next_action  [rank_count] first action not put of each rank */
+int32_t pp_lower_lacking(const struct pp_sched *s, const int32_t *next_action, int32_t at);
+
 /** Fills `items`: gathers, frees and reductions between the compute actions.
  *  @return PP_OK, PP_E_RANGE, PP_E_NOMEM */
 enum pp_status pp_lower_own_items(struct pp_lower *l, struct pp_err *err);

@@ -27,19 +27,6 @@ static void set_bit(uint64_t *bits, int32_t rank) {
     bits[rank / WORD_BITS] |= (uint64_t)1 << rank % WORD_BITS;
 }
 
-/* An input of the cell that begins with action `at` that is not there yet, or -1. */
-static int32_t lacking(const struct passes *p, int32_t at) {
-    const struct pp_sched *s = p->l->s;
-    for (int32_t i = 0; i < pp_sched_cell_size(s, at); i++) {
-        int32_t producer = s->producer[at + i];
-        if (producer >= 0 &&
-            producer >= p->next_action[pp_sched_producer_rank(s, &s->actions[at + i])]) {
-            return producer;
-        }
-    }
-    return -1;
-}
-
 /* Puts what follows action `at` of `rank`, and wakes the rank that waits for it. */
 static void pass_on(struct passes *p, int32_t rank, int32_t at) {
     const struct pp_sched *s = p->l->s;
@@ -62,7 +49,7 @@ static void look_at(struct passes *p, int32_t rank) {
     struct pp_lower *l = p->l;
     const struct pp_lower_item *item = &l->items[p->next_item[rank]];
     if (item->type <= PP_B) {
-        p->wait_for[rank] = lacking(p, item->index);
+        p->wait_for[rank] = pp_lower_lacking(l->s, p->next_action, item->index);
         if (p->wait_for[rank] >= 0) {
             return;
         }
