@@ -187,25 +187,27 @@ static enum pp_status answer_deadlock(struct pp_cli *cli, const struct pp_simula
     return pp_cli_answer(cli, document, err);
 }
 
-static enum pp_status vary(const struct pp_cli *cli, struct pp_simulation *sim,
-                           struct pp_err *err) {
-    const struct pp_vary_options *o = &sim->flags->vary;
-    if (sim->setup.on_lanes && pp_vary_options_asked_for(o)) {
-        pp_fail(err, PP_E_USAGE, "durations cannot vary where communication has lanes");
+/* What does not go together is refused before anything is simulated. */
+static enum pp_status check_flags(const struct pp_simulate_flags *flags, struct pp_err *err) {
+    PP_TRY(pp_vary_options_check(&flags->vary, err));
+    const char *flag = pp_lane_options_flag(&flags->lanes);
+    if (flag != NULL && pp_vary_options_asked_for(&flags->vary)) {
+        pp_fail(err, PP_E_USAGE,
+                "durations cannot vary where communication has lanes, which %s asks for", flag);
         pp_hint(err, "leave out the flags of either; --t-p2p alone needs no lanes");
         return PP_E_USAGE;
     }
-    return pp_variation_run(&sim->variation, o, pp_simulation_compute(sim), &sim->costs.costs,
-                            cli->stop, err);
+    return PP_OK;
 }
 
 static enum pp_status simulate(struct pp_cli *cli, const struct pp_simulate_flags *flags,
                                const struct pp_usage *usage, struct pp_err *err) {
     struct pp_simulation sim = {.flags = flags, .stop = cli->stop};
-    PP_TRY(pp_vary_options_check(&flags->vary, err));
+    PP_TRY(check_flags(flags, err));
     enum pp_status status = pp_simulation_run(&sim, usage, err);
     if (status == PP_OK) {
-        status = vary(cli, &sim, err);
+        status = pp_variation_run(&sim.variation, &flags->vary, pp_simulation_compute(&sim),
+                                  &sim.costs.costs, cli->stop, err);
     }
     if (status == PP_OK) {
         status = answer(cli, &sim, err);

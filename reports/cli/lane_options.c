@@ -56,8 +56,7 @@ void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows) {
     memcpy(rows, table, sizeof table);
 }
 
-/* A flag that only means something on lanes. NULL: none was given. */
-static const char *lane_flag(const struct pp_lane_options *o) {
+const char *pp_lane_options_flag(const struct pp_lane_options *o) {
     const struct {
         bool given;
         const char *name;
@@ -203,7 +202,7 @@ static enum pp_status read_links(const struct pp_lane_options *o, struct pp_lane
 enum pp_status pp_lane_options_read(const struct pp_lane_options *o, int32_t microbatch_count,
                                     struct pp_lane_setup *setup_p, struct pp_err *err) {
     struct pp_lane_setup setup = {.ranks_per_nic = (int32_t)o->ranks_per_nic};
-    const char *flag = lane_flag(o);
+    const char *flag = pp_lane_options_flag(o);
     setup.on_lanes = flag != NULL;
     if (o->no_barrier && flag != NULL) {
         pp_fail(err, PP_E_USAGE, "--no-barrier does not go with %s", flag);

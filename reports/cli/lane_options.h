@@ -25,6 +25,9 @@ enum { PP_LANE_OPTION_COUNT = 23 };
 /* Writes the rows of an option table. @param rows  [PP_LANE_OPTION_COUNT] */
 void pp_lane_options_rows(struct pp_lane_options *o, struct pp_option *rows);
 
+/* A flag that puts communication on lanes, one of those given. NULL: none was. */
+const char *pp_lane_options_flag(const struct pp_lane_options *o);
+
 /* What the flags ask for. */
 struct pp_lane_setup {
     bool on_lanes; /* lower the schedule and run it with its communication */
