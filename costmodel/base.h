@@ -52,6 +52,7 @@
     X(PP_E_STORE, "E_STORE", "database cannot be used")                                            \
     X(PP_E_ENV, "E_ENV", "the environment lacks something")                                        \
     X(PP_E_IO, "E_IO", "output cannot be written")                                                 \
+    X(PP_E_RUN, "E_RUN", "a run on real processes failed")                                         \
     X(PP_E_INTERRUPTED, "E_INTERRUPTED", "interrupted")
 
 enum pp_status {

@@ -15,7 +15,8 @@ deny() { # folder, forbidden pattern
 deny costmodel '(sim|exec|reports|tests)/'
 deny sim '(exec|reports|tests)/'
 deny exec '(reports|tests)/'
-deny exec 'sim/(batch|bounds|causes|engine|eval|memory|metrics|network|parallel|plan|replay|step|store|vary)'
+deny exec 'sim/(batch|bounds|calibration|causes|compare|engine|eval|execution|memory|metrics|network|parallel|plan|replay|step|store|vary)'
+deny exec 'costmodel/(cost|doc|fqn|hardware|model|recipe|split|value|yaml)'
 deny reports 'tests/'
 [ $bad -eq 0 ] && echo "include walls hold"
 exit $bad

@@ -110,6 +110,7 @@ int pp_exit_code(enum pp_status status) {
     case PP_E_STORE:
         return 5;
     case PP_E_ARG:
+    case PP_E_RUN:
         return 6;
     case PP_E_INTERRUPTED:
         return 130;

@@ -1,0 +1,2 @@
+/* Matrix products by OpenBLAS. */
+#include <cblas.h>

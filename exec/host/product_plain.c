@@ -1,0 +1,2 @@
+/* Matrix products without a library. */
+#include "costmodel/base.h"
