@@ -5,7 +5,7 @@
  *
  * A channel is a source and a tag on a communicator of ours: MPI keeps its messages in order,
  * whatever else is under way. MPI's errors are returned, not fatal; a rank that dies is seen by its
- * ring's lock (watch.h) on the same machine, else by the deadline. mpirun, which sees it too, sends
+ * ring's lock (peers.h) on the same machine, else by the deadline. mpirun, which sees it too, sends
  * the others SIGTERM at once and SIGKILL a second or two later: time to say who died, and where.
  */
 #ifndef PP_EXEC_MPI_H

@@ -8,7 +8,7 @@
  * A plain program: mpirun starts no Criterion. */
 #include "exec/clock.h"
 #include "exec/mpi/mpi.h"
-#include "exec/watch.h"
+#include "exec/peers.h"
 #include "sim/engine.h"
 #include "sim/generate.h"
 #include "sim/lower.h"
@@ -438,18 +438,18 @@ static void die(struct pp_mpi *mpi, const char *folder) {
     signal(SIGTERM, SIG_IGN); /* mpirun's, some ms after a rank died */
     must(pp_ring_create(folder, c.process, p.program->hash, &ring, &err), &err);
     must(c.ops->barrier(c.context, &err), &err);
-    struct pp_watch watch = {
+    struct pp_peers peers = {
         .folder = folder, .program = p.program, .rank_begin = c.process, .rank_end = c.process + 1};
     struct pp_failure failure = {.kind = PP_FAIL_NONE};
     note(ring, PP_EVENT_BEGIN, -1, -1);
-    CHECK(!pp_watch_look(&watch, &failure, &err), "%s", err.message);
+    CHECK(!pp_peers_look(&peers, &failure, &err), "%s", err.message);
     must(c.ops->barrier(c.context, &err), &err);
     if (c.process == 1) {
         note(ring, PP_EVENT_STARTED, find_action(p.lowered, PP_F, 1, 3), -1);
         kill(getpid(), SIGKILL);
     }
     int64_t begin_ns = pp_now_ns();
-    while (!pp_watch_look(&watch, &failure, &err) && pp_now_ns() < begin_ns + 1000000000) {
+    while (!pp_peers_look(&peers, &failure, &err) && pp_now_ns() < begin_ns + 1000000000) {
         pp_sleep_until_ns(pp_now_ns() + 2000000);
     }
     printf("rank %d: kind %d rank %d: %s\n", c.process, (int)failure.kind, failure.rank,

@@ -1,5 +1,5 @@
 /* What is seen of other processes' ranks by their rings. */
-#include "exec/watch.h"
+#include "exec/peers.h"
 #include "exec/where.h"
 #include "tests/exec/folder_support.h"
 #include "tests/exec/program_support.h"
@@ -10,7 +10,7 @@ struct scene {
     struct folder folder;
     struct program_case c;
     struct pp_ring *rings[RANKS];
-    struct pp_watch watch; /* of rank 0 */
+    struct pp_peers peers; /* of rank 0 */
 };
 
 static void make_ring(struct scene *s, int32_t rank) {
@@ -32,7 +32,7 @@ static void make_scene(struct scene *s, const char *schedule, int32_t stages_per
     for (int32_t rank = 0; rank < RANKS; rank++) {
         make_ring(s, rank);
     }
-    s->watch = (struct pp_watch){
+    s->peers = (struct pp_peers){
         .folder = s->folder.path, .program = s->c.program, .rank_begin = 0, .rank_end = 1};
 }
 
@@ -46,8 +46,11 @@ static void end_scene(struct scene *s) {
 
 static void note(struct scene *s, int32_t rank, int32_t kind, int64_t step, int32_t action,
                  int32_t other) {
-    const struct pp_event e = {
-        .time_ns = 1000 + (int64_t)action, .step = step, .action = action, .other = other, .kind = kind};
+    const struct pp_event e = {.time_ns = 1000 + (int64_t)action,
+                               .step = step,
+                               .action = action,
+                               .other = other,
+                               .kind = kind};
     pp_ring_write(s->rings[rank], &e);
 }
 
@@ -66,7 +69,7 @@ static int32_t find_action(const struct scene *s, enum pp_action_type type, int3
 static void expect_quiet(struct scene *s) {
     struct pp_failure failure = {.kind = PP_FAIL_NONE};
     struct pp_err err = {0};
-    cr_expect_not(pp_watch_look(&s->watch, &failure, &err), "%s", err.message);
+    cr_expect_not(pp_peers_look(&s->peers, &failure, &err), "%s", err.message);
     cr_expect_eq(failure.kind, PP_FAIL_NONE);
 }
 
@@ -74,7 +77,7 @@ static void expect_seen(struct scene *s, enum pp_failure_kind kind, int32_t rank
                         const char *message) {
     struct pp_failure failure = {.kind = PP_FAIL_NONE};
     struct pp_err err = {0};
-    cr_assert(pp_watch_look(&s->watch, &failure, &err), "%s", message);
+    cr_assert(pp_peers_look(&s->peers, &failure, &err), "%s", message);
     cr_expect_eq(failure.kind, kind);
     cr_expect_eq(failure.rank, rank);
     cr_expect_eq(failure.action, action);
@@ -88,7 +91,7 @@ static void begin_all(struct scene *s, int64_t step) {
     }
 }
 
-Test(watch, names_a_dead_rank_and_where_it_stood) {
+Test(peers, names_a_dead_rank_and_where_it_stood) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     expect_quiet(&s);
@@ -107,7 +110,7 @@ Test(watch, names_a_dead_rank_and_where_it_stood) {
     end_scene(&s);
 }
 
-Test(watch, names_a_dead_rank_that_stood_nowhere) {
+Test(peers, names_a_dead_rank_that_stood_nowhere) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     end_ring(&s, 3);
@@ -123,7 +126,7 @@ Test(watch, names_a_dead_rank_that_stood_nowhere) {
     end_scene(&s);
 }
 
-Test(watch, who_has_done_the_step_may_leave) {
+Test(peers, who_has_done_the_step_may_leave) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     begin_all(&s, 7);
@@ -135,7 +138,7 @@ Test(watch, who_has_done_the_step_may_leave) {
     end_scene(&s);
 }
 
-Test(watch, names_a_rank_that_failed) {
+Test(peers, names_a_rank_that_failed) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     begin_all(&s, 1);
@@ -151,28 +154,28 @@ Test(watch, names_a_rank_that_failed) {
     end_scene(&s);
 }
 
-Test(watch, passes_over_what_cannot_be_read) {
+Test(peers, passes_over_what_cannot_be_read) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     begin_all(&s, 1);
     char path[PP_RING_PATH_BYTES];
     struct pp_rank_view views[RANKS];
-    cr_expect_eq(pp_watch_views(&s.watch, views), RANKS - 1);
+    cr_expect_eq(pp_peers_views(&s.peers, views), RANKS - 1);
     end_ring(&s, 2);
     pp_ring_path(s.folder.path, 2, path, sizeof path);
     write_bytes(path, "no ring", 7);
     expect_quiet(&s);
     unlink(path);
     expect_quiet(&s);
-    cr_expect_eq(pp_watch_views(&s.watch, views), RANKS - 2);
+    cr_expect_eq(pp_peers_views(&s.peers, views), RANKS - 2);
     cr_expect(views[0].rank == 1 && views[1].rank == 3);
-    s.watch.folder = "/nowhere/at/all";
+    s.peers.folder = "/nowhere/at/all";
     expect_quiet(&s);
-    cr_expect_eq(pp_watch_views(&s.watch, views), 0);
+    cr_expect_eq(pp_peers_views(&s.peers, views), 0);
     end_scene(&s);
 }
 
-Test(watch, shows_where_others_stand) {
+Test(peers, shows_where_others_stand) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     begin_all(&s, 0);
@@ -184,7 +187,7 @@ Test(watch, shows_where_others_stand) {
     note(&s, 2, PP_EVENT_BLOCKED, 0, f, recv);
     note(&s, 3, PP_EVENT_BLOCKED, 0, -1, back); /* at the end of its list */
     struct pp_rank_view v[RANKS];
-    cr_assert_eq(pp_watch_views(&s.watch, v), RANKS - 1);
+    cr_assert_eq(pp_peers_views(&s.peers, v), RANKS - 1);
     cr_expect(v[0].rank == 1 && v[0].action == busy && v[0].running && v[0].waits_for == -1);
     cr_expect_eq(v[0].since_ns, 1000 + busy);
     cr_expect(v[1].rank == 2 && v[1].action == f && !v[1].running && v[1].waits_for == recv);
@@ -192,12 +195,12 @@ Test(watch, shows_where_others_stand) {
     cr_expect(v[2].rank == 3 && v[2].action == -1 && v[2].waits_for == back);
     cr_expect(v[2].peer_rank == 2 && v[2].peer_action == find_action(&s, PP_RECV_B, 2, 7));
     note(&s, 2, PP_EVENT_DONE, 0, recv, -1);
-    cr_assert_eq(pp_watch_views(&s.watch, v), RANKS - 1);
+    cr_assert_eq(pp_peers_views(&s.peers, v), RANKS - 1);
     cr_expect(v[1].action == f && v[1].waits_for == -1 && v[1].peer_rank == -1);
     end_scene(&s);
 }
 
-Test(watch, shows_who_waits_for_a_copy) {
+Test(peers, shows_who_waits_for_a_copy) {
     struct scene s;
     make_scene(&s, "DualPipe", find_schedule("DualPipe")->default_stages_per_rank);
     begin_all(&s, 0);
@@ -210,7 +213,7 @@ Test(watch, shows_who_waits_for_a_copy) {
         note(&s, rank, PP_EVENT_POSTED, 0, i, -1);
         note(&s, rank, PP_EVENT_BLOCKED, 0, -1, i);
         struct pp_rank_view v[RANKS];
-        cr_assert_eq(pp_watch_views(&s.watch, v), RANKS - 1);
+        cr_assert_eq(pp_peers_views(&s.peers, v), RANKS - 1);
         const struct pp_rank_view *of = &v[rank - 1];
         cr_expect_eq(of->waits_for, i);
         cr_assert_geq(of->peer_action, 0);
