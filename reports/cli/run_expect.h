@@ -6,7 +6,6 @@
 
 #include "exec/program.h"
 #include "reports/cli/run_source.h"
-#include "sim/store.h"
 #include "sim/trace.h"
 
 struct pp_run_expect {
@@ -15,8 +14,8 @@ struct pp_run_expect {
     bool is_prediction;      /* times are this machine's */
     const char *by;          /* "calibration", "the plan's costs", "the given costs" */
     char calibration_id[33]; /* empty: none */
-    int64_t *columns;        /* owns the arrays of costs */
-    struct pp_costs costs;   /* [stage_count] transfers included */
+    int64_t *columns;        /* owns the arrays of `costs` */
+    struct pp_costs costs;   /* [stage_count] that the plan or the flags give, scaled for spin */
 };
 
 /* What calibrations go by. */

@@ -19,20 +19,6 @@ static char *options_text(const struct pp_run_job *job) {
     return text;
 }
 
-/* The split by stages of the schedule: a copy holds what its part holds. */
-static struct pp_split_stage *make_split(const struct pp_run_source *source) {
-    int32_t n = source->step->stage_count;
-    struct pp_split_stage *split = calloc((size_t)n, sizeof *split);
-    for (int32_t stage = 0; split != NULL && stage < n; stage++) {
-        const struct pp_stage_modules *m = &source->stages[stage % source->step->part_count];
-        split[stage] = (struct pp_split_stage){.embedding = m->embedding,
-                                               .head = m->head,
-                                               .layer_begin = m->layer_begin,
-                                               .layer_end = m->layer_end};
-    }
-    return split;
-}
-
 enum pp_status pp_run_keep_begin(struct pp_run_keep *keep, struct pp_store *store,
                                  const struct pp_run_job *job, struct pp_err *err) {
     *keep = (struct pp_run_keep){.store = store};
@@ -41,13 +27,12 @@ enum pp_status pp_run_keep_begin(struct pp_run_keep *keep, struct pp_store *stor
     }
     const struct pp_run_source *source = job->source;
     char *options = options_text(job);
-    struct pp_split_stage *split = source->has_model ? make_split(source) : NULL;
     const struct pp_execution_inputs inputs = {
         .program_hash = job->program->hash,
         .plan_id = source->has_plan ? source->plan.plan.id : NULL,
         .workload = source->has_model ? "transformer" : "spin",
         .model_key = job->model_key,
-        .split = split,
+        .split = source->split,
         .device = job->options->device,
         .transport = job->transport.ops->name,
         .machine = job->machine,
@@ -64,7 +49,6 @@ enum pp_status pp_run_keep_begin(struct pp_run_keep *keep, struct pp_store *stor
         status = pp_execution_begin(store, &inputs, &keep->execution, err);
     }
     free(options);
-    free(split);
     return status;
 }
 

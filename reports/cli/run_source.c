@@ -154,7 +154,8 @@ static enum pp_status take_stages(struct pp_run_source *s, const struct pp_model
                        model->layer_count, model->id);
     }
     s->stages = calloc((size_t)parts, sizeof *s->stages);
-    if (s->stages == NULL) {
+    s->split = calloc((size_t)s->step->stage_count, sizeof *s->split);
+    if (s->stages == NULL || s->split == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for %d stages", parts);
     }
     int32_t next = 0;
@@ -166,6 +167,13 @@ static enum pp_status take_stages(struct pp_run_source *s, const struct pp_model
                                                     .layer_begin = next,
                                                     .layer_end = next + count};
         next += count;
+    }
+    for (int32_t stage = 0; stage < s->step->stage_count; stage++) { /* a copy holds the same */
+        const struct pp_stage_modules *m = &s->stages[stage % parts];
+        s->split[stage] = (struct pp_split_stage){.embedding = m->embedding,
+                                                  .head = m->head,
+                                                  .layer_begin = m->layer_begin,
+                                                  .layer_end = m->layer_end};
     }
     return PP_OK;
 }
@@ -246,5 +254,6 @@ void pp_run_source_deinit(struct pp_run_source *source) {
     pp_stage_costs_deinit(&source->flag_costs);
     pp_sched_destroy(source->flush);
     free(source->stages);
+    free(source->split);
     *source = (struct pp_run_source){0};
 }

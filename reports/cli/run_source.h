@@ -6,6 +6,7 @@
 #include "reports/cli/run_model.h"
 #include "reports/cli/run_options.h"
 #include "reports/stored_plan.h"
+#include "sim/execution.h"
 
 /* Owns everything in it. */
 struct pp_run_source {
@@ -22,6 +23,7 @@ struct pp_run_source {
     struct pp_shape shape;
     struct pp_run_remarks remarks;
     struct pp_stage_modules *stages; /* [part_count] */
+    struct pp_split_stage *split;    /* [stage_count] the same, by stage of the schedule */
     int32_t seq_len, microbatch_size;
 };
 
