@@ -64,10 +64,12 @@ static inline void *in_arena(void *arena, int64_t offset) {
     return offset < 0 || arena == NULL ? NULL : (char *)arena + offset;
 }
 
-/* When all it waits for was over. Of compute the action before it on its lane is the workload's to
- * know; of all else it is when it is handed over. */
-static int64_t ready_of(const struct pp_rank *r, int32_t action) {
+/* When all it waits for was over. */
+static int64_t ready_of(struct pp_rank *r, int32_t action) {
     const struct pp_bound *b = &r->bound[action];
+    if (pp_exchange_of(r, action) >= 0) {
+        return pp_rank_now(r);
+    }
     int64_t ready = r->queue_ns[action - r->begin];
     for (int32_t i = 0; i < b->wait_count; i++) {
         ready = pp_max_i64(ready, r->end_ns[b->waits[i] - r->begin]);

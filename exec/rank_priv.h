@@ -137,9 +137,10 @@ enum pp_status pp_rank_post(struct pp_rank *r, const struct pp_message *m, bool 
 
 /* ---- for drive and watch ---- */
 
+/* May a message be done although nobody posts anything further? */
 static inline bool pp_rank_under_way(const struct pp_rank *r) {
-    return r->flight_count > 0 || (r->config.transport->under_way != NULL &&
-                                   r->config.transport->under_way(r->config.endpoint));
+    return r->config.transport->under_way != NULL &&
+           r->config.transport->under_way(r->config.endpoint);
 }
 
 /* No work of this rank is done before; INT64_MAX: none is in flight, 0: not known. */

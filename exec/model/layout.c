@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { LAYER_TENSORS = 12, OTHER_TENSORS = 3 };
 
@@ -21,7 +22,9 @@ static float scale_of(int64_t in) {
 static int64_t put(struct pp_layout *l, const char *prefix, const char *name, int64_t rows,
                    int64_t in, float scale) {
     struct pp_tensor *t = &l->tensors[l->tensor_count++];
-    snprintf(t->name, sizeof t->name, "%s%s", prefix, name);
+    pp_copy(t->name, sizeof t->name, prefix);
+    size_t used = strlen(prefix);
+    PP_ASSERT(used < sizeof t->name && pp_copy(t->name + used, sizeof t->name - used, name));
     t->scale = scale;
     t->offset = l->count;
     t->count = rows * in;
