@@ -148,7 +148,7 @@ static enum pp_status call_all(const struct session *s, step_hook *hook, int64_t
     return PP_OK;
 }
 
-/* Time 0 of the step's trace by this process's clock: process 0 names it, once all are ready. */
+/* Time 0 of the step by this process's clock: process 0 names it, once all are ready. */
 static enum pp_status agree_on_zero(const struct session *s, int64_t *zero_p, struct pp_err *err) {
     const struct pp_control *control = &s->config->control;
     if (!is_distributed(s)) {
@@ -160,6 +160,19 @@ static enum pp_status agree_on_zero(const struct session *s, int64_t *zero_p, st
     PP_TRY(control->ops->broadcast(control->context, &zero, sizeof zero, err));
     *zero_p = zero - s->config->clock_offset_ns;
     return PP_OK;
+}
+
+/* Own ranks' times count from when they began; from the step's time 0 then. */
+static void count_from(const struct session *s, int64_t zero_ns) {
+    const struct pp_sched *sched = s->trace.sched;
+    int64_t later_ns = pp_drive_zero_ns(s->drive) - zero_ns;
+    int32_t begin = sched->rank_begin[s->config->rank_begin];
+    int32_t end = sched->rank_begin[s->config->rank_end];
+    for (int32_t at = begin; at < end; at++) {
+        s->trace.start_ns[at] += later_ns;
+        s->trace.end_ns[at] += later_ns;
+        s->trace.queue_ns[at] += later_ns;
+    }
 }
 
 static void copy_part(const struct pp_trace *trace, int32_t rank, const int64_t *from) {
@@ -236,9 +249,6 @@ static enum pp_status run_step(struct session *s, int64_t done, bool *stop_p,
     }
     PP_TRY(call_all(s, c->compute->begin_step, step, err));
     PP_TRY(agree_on_zero(s, &zero_ns, err));
-    for (int32_t i = 0; i < s->count; i++) {
-        PP_TRY(pp_rank_begin(s->ranks[i], step, zero_ns, err));
-    }
     PP_TRY(pp_drive_step(s->drive, step, failure, err));
     PP_TRY(call_all(s, c->compute->end_step, step, err));
     struct step_word word = {.stop = c->stop != NULL && *c->stop != 0};
@@ -250,6 +260,7 @@ static enum pp_status run_step(struct session *s, int64_t done, bool *stop_p,
     *stop_p = word.stop != 0;
     bool recorded = records(c, done);
     if (recorded) {
+        count_from(s, zero_ns);
         PP_TRY(gather_trace(s, err));
     }
     struct pp_step_report report = {

@@ -62,7 +62,7 @@ static enum pp_status play_calibrated(struct pp_run_expect *e, const struct pp_r
                                       struct pp_err *err) {
     struct pp_calibrated_costs costs = {0};
     PP_TRY(pp_calibration_costs(calibration, lowered, source->split, input_bytes, &costs, err));
-    enum pp_status status = play(e, lowered, &costs.costs, costs.net, err);
+    enum pp_status status = play(e, lowered, &costs.costs, pp_calibrated_network(&costs), err);
     pp_calibrated_costs_deinit(&costs);
     e->is_prediction = true;
     e->by = "calibration";
@@ -109,11 +109,15 @@ enum pp_status pp_run_expect_init(struct pp_run_expect *expect, const struct pp_
                                            .device = place->device,
                                            .transport = place->transport,
                                            .machine = place->machine};
-    enum pp_status status = pp_store_find_calibration(store, &key, &calibration, err);
+    struct pp_err none = {0};
+    enum pp_status status = pp_store_find_calibration(store, &key, &calibration, &none);
     if (status == PP_E_NOT_FOUND) {
         return expect_given(expect, source, o, lowered, err);
     }
-    PP_TRY(status);
+    if (status != PP_OK) {
+        *err = none;
+        return status;
+    }
     status = play_calibrated(expect, source, lowered, input_bytes, &calibration, err);
     pp_calibration_deinit(&calibration);
     return status;

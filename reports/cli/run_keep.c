@@ -41,7 +41,7 @@ enum pp_status pp_run_keep_begin(struct pp_run_keep *keep, struct pp_store *stor
         .calibration_id = job->expect.calibration_id[0] != '\0' ? job->expect.calibration_id : NULL,
         .started_at = (int64_t)time(NULL),
     };
-    enum pp_status status = options == NULL || (source->has_model && split == NULL)
+    enum pp_status status = options == NULL
                                 ? pp_fail(err, PP_E_NOMEM, "out of memory for the record of a run")
                                 : pp_store_add_program(store, job->program->hash, job->lowered,
                                                        job->sizes.input_bytes, err);

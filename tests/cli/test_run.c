@@ -5,7 +5,7 @@
 #include <signal.h>
 
 #define MODELS PP_TEST_DIR "/cli/models/"
-#define TRAIN "--model " MODELS "dense8.json --seq-len 16 --seed 7 "
+#define TRAIN "--model " MODELS "dense8.json --seq-len 16 --seed 7 --learning-rate 1e-2 "
 
 /* "$D" is the folder. */
 static struct ran run_in(const struct scratch *s, const char *line) {
