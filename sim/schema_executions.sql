@@ -21,11 +21,6 @@ CREATE TABLE calibrations (
     transport        TEXT NOT NULL,
     machine          TEXT NOT NULL,
     executions       TEXT NOT NULL,               -- JSON array of ids
-    by_stage         INTEGER NOT NULL,            -- the rows' keys are stages, not modules
-    fields           TEXT NOT NULL,               -- JSON array of names
-    row_values       TEXT NOT NULL,               -- JSON array a row, in the order of fields
-    action_fields    TEXT NOT NULL,
-    action_values    TEXT NOT NULL,               -- per type of action: what no module explains
     link_alpha_ns    INTEGER NOT NULL,            -- of a message, whatever its size
     link_bytes_per_s INTEGER NOT NULL,            -- 0: sizes did not vary, all is in link_alpha_ns
     link_spread_ns   INTEGER NOT NULL,            -- median absolute deviation from the line
@@ -33,6 +28,18 @@ CREATE TABLE calibrations (
     sample_count     INTEGER NOT NULL,            -- compute actions
     residual         REAL NOT NULL                -- median of |measured - fitted| / measured
 ) STRICT;
+
+CREATE TABLE calibration_rows (
+    calibration INTEGER NOT NULL REFERENCES calibrations (number),
+    kind        TEXT NOT NULL                     -- action: what no module explains of a type
+                CHECK (kind IN ('module', 'stage', 'action')),
+    key         INTEGER NOT NULL,                 -- module (-1 embedding) or stage; of an action 0
+    type        TEXT NOT NULL,
+    median_ns   INTEGER NOT NULL,
+    spread_ns   INTEGER NOT NULL,                 -- median absolute deviation
+    count       INTEGER NOT NULL,
+    PRIMARY KEY (calibration, kind, key, type)
+) STRICT, WITHOUT ROWID;
 
 CREATE INDEX calibrations_of_model ON calibrations (model_key, device, transport, machine);
 
