@@ -6,14 +6,14 @@
  * deceive.
  *
  * One writer a ring; writing is a few stores, without a system call. A reader may see an event that
- * is being written: each has a stamp before and after, and torn ones are left out.
+ * is being written: each has its number in front and a checksum behind, and torn ones are left out.
  */
 #ifndef PP_EXEC_RING_H
 #define PP_EXEC_RING_H
 
 #include "exec/program.h"
 
-enum { PP_RING_EVENTS = 256 };
+enum { PP_RING_EVENTS = 256, PP_RING_PATH_BYTES = 4096 };
 
 enum pp_event_kind {
     PP_EVENT_BEGIN,
@@ -48,13 +48,15 @@ void pp_ring_write(struct pp_ring *ring, const struct pp_event *event);
 
 /** What is left of a rank. */
 struct pp_ring_reading {
-    bool alive;      /* its writer lives */
-    int64_t process; /* its process number */
-    int32_t count;   /* events, oldest first */
+    bool alive;        /* its writer lives; says nothing if not of the same machine */
+    bool same_machine; /* written on this machine since it was started */
+    int64_t process;   /* its process number */
+    int32_t count;     /* events, oldest first */
     struct pp_event events[PP_RING_EVENTS];
 };
 
-/** @return PP_OK, PP_E_FILE (no ring, not a ring, of another program) */
+/** Never waits. @param program_hash  NULL: of any program
+ *  @return PP_OK, PP_E_FILE (no ring, not a ring, of another program) */
 enum pp_status pp_ring_read(const char *folder, int32_t rank, const char *program_hash,
                             struct pp_ring_reading *reading_p, struct pp_err *err);
 

@@ -6,7 +6,8 @@
  *
  * A channel (program.h) is a FIFO: its k-th send goes to its k-th receive. Posting never waits. An
  * endpoint belongs to the thread that drives its rank; endpoints of one transport may be driven by
- * different threads.
+ * different threads. Receives of an exchange are posted when a step begins, in the order of their
+ * channel; their sends come with the REDUCE_GRADs.
  */
 #ifndef PP_EXEC_TRANSPORT_H
 #define PP_EXEC_TRANSPORT_H
@@ -21,7 +22,8 @@ struct pp_transport_ops {
 
     /* ---- required ---- */
 
-    /** Takes a message. At most one message of an action is under way. @return PP_OK, PP_E_RUN */
+    /** Takes a message. At most one message of an action is under way, of an exchange one each way
+     *  (index is the same, channel tells them apart). @return PP_OK, PP_E_RUN */
     enum pp_status (*post_send)(void *endpoint, const struct pp_message *m, struct pp_err *err);
     enum pp_status (*post_recv)(void *endpoint, const struct pp_message *m, struct pp_err *err);
     /** Is the message of this action done: a send's buffer may be used again, a receive's data are
