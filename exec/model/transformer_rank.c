@@ -325,20 +325,23 @@ static void reduce(const struct pp_transformer_rank *r, const struct pp_stage *s
     }
 }
 
-static void move_out(const struct pp_stage *s, const struct pp_work *w) {
+/* The first stage has no input; one without layers keeps nothing. */
+static void offload(const struct pp_stage *s, const struct pp_work *w) {
     if (w->input != NULL) {
-        int64_t bytes = pp_stage_tokens(s) * s->shape->hidden * s->act_bytes;
-        s->device->download(s->context, w->host_input, w->input, bytes);
+        s->device->download(s->context, w->host_input, w->input, pp_stage_stream_bytes(s));
     }
-    s->device->download(s->context, w->host_stash, w->stash, s->stash.bytes);
+    if (s->stash.bytes > 0) {
+        s->device->download(s->context, w->host_stash, w->stash, s->stash.bytes);
+    }
 }
 
-static void move_in(const struct pp_stage *s, const struct pp_work *w) {
+static void reload(const struct pp_stage *s, const struct pp_work *w) {
     if (w->input != NULL) {
-        int64_t bytes = pp_stage_tokens(s) * s->shape->hidden * s->act_bytes;
-        s->device->upload(s->context, w->input, w->host_input, bytes);
+        s->device->upload(s->context, w->input, w->host_input, pp_stage_stream_bytes(s));
     }
-    s->device->upload(s->context, w->stash, w->host_stash, s->stash.bytes);
+    if (s->stash.bytes > 0) {
+        s->device->upload(s->context, w->stash, w->host_stash, s->stash.bytes);
+    }
 }
 
 static enum pp_status start(void *context, const struct pp_work *w, struct pp_err *err) {
@@ -362,10 +365,10 @@ static enum pp_status start(void *context, const struct pp_work *w, struct pp_er
         reduce(r, s, w);
         return PP_OK;
     case PP_OFFLOAD:
-        move_out(s, w);
+        offload(s, w);
         return PP_OK;
     case PP_RELOAD:
-        move_in(s, w);
+        reload(s, w);
         return PP_OK;
     default:
         break;
