@@ -86,10 +86,10 @@ static enum pp_status check_schedule(const struct pp_transformer *t, const struc
     return PP_OK;
 }
 
-/* Of the device; at least a byte, so that NULL means that there was no memory. */
+/* Of the device; nothing (NULL) if there is no need. @return false: no memory */
 static bool take(struct pp_transformer_rank *r, int64_t bytes, void **memory_p) {
-    *memory_p = r->device->alloc(r->context, pp_max_i64(bytes, 1));
-    return *memory_p != NULL;
+    *memory_p = bytes > 0 ? r->device->alloc(r->context, bytes) : NULL;
+    return bytes == 0 || *memory_p != NULL;
 }
 
 static bool take_floats(struct pp_transformer_rank *r, int64_t count, float **memory_p) {
@@ -105,13 +105,12 @@ static bool take_scratch(struct pp_transformer_rank *r) {
     int64_t act = r->device->act_bytes(r->context);
     void *targets = NULL;
     void *losses = NULL;
-    int32_t microbatches = r->transformer->config.microbatches;
     bool taken = take(r, n.stream * act, &s->grad) && take(r, n.stream * act, &s->hidden) &&
                  take(r, n.inner * act, &s->inner) && take(r, n.qkv * act, &s->qkv) &&
                  take(r, n.rows * act, &s->rows) &&
                  take_floats(r, n.row_weights, &s->row_weight_grad) &&
                  take(r, n.tokens * (int64_t)sizeof(int32_t), &targets) &&
-                 take(r, microbatches * (int64_t)sizeof(double), &losses);
+                 take(r, n.losses * (int64_t)sizeof(double), &losses);
     s->targets = targets;
     r->losses = losses;
     return taken;

@@ -11,12 +11,18 @@
 
 enum { TRAINING_RANKS = 8, TRAINING_STAGES = 64 };
 
+struct training_options {
+    int32_t reduce_every;
+    bool threads, casts;
+};
+
 struct training {
     struct pp_transformer *transformer;
     struct pp_sched *lowered;
     struct pp_trace expected;
     struct pp_program *program;
     struct pp_transport transport;
+    struct pp_device_ops device;
     struct pp_host *hosts[TRAINING_RANKS];
     struct pp_transformer_rank *contexts[TRAINING_RANKS];
     void *arenas[TRAINING_RANKS], *host_arenas[TRAINING_RANKS];
@@ -68,7 +74,7 @@ static inline void make_program(struct training *t, int32_t reduce_every, uint64
 static inline void open_rank(struct training *t, int32_t rank) {
     struct pp_err err = {0};
     cr_assert_eq(pp_host_create(&t->hosts[rank], &err), PP_OK, "%s", err.message);
-    cr_assert_eq(pp_transformer_open(t->transformer, t->lowered, rank, &pp_host_ops, t->hosts[rank],
+    cr_assert_eq(pp_transformer_open(t->transformer, t->lowered, rank, &t->device, t->hosts[rank],
                                      &t->contexts[rank], &err),
                  PP_OK, "%s", err.message);
     t->arenas[rank] = take_buffer(t->program->arena_bytes[rank]);
@@ -87,9 +93,11 @@ static inline void open_rank(struct training *t, int32_t rank) {
 
 /* Of a sealed compute-only schedule. */
 static inline void open_training(struct training *t, const struct pp_transformer_config *config,
-                                 const struct pp_sched *order, int32_t reduce_every, bool threads) {
-    *t = (struct training){.transformer = make_transformer(config, order->part_count)};
-    make_program(t, reduce_every, config->seed, order);
+                                 const struct pp_sched *order,
+                                 const struct training_options *options) {
+    *t = (struct training){.transformer = make_transformer(config, order->part_count),
+                           .device = test_device(options->casts)};
+    make_program(t, options->reduce_every, (uint64_t)order->action_count, order);
     struct pp_err err = {0};
     struct pp_local_options rendezvous = {0};
     cr_assert_eq(pp_local_open(t->program, &rendezvous, &t->transport, &err), PP_OK, "%s",
@@ -97,7 +105,8 @@ static inline void open_training(struct training *t, const struct pp_transformer
     for (int32_t i = 0; i < order->rank_count; i++) {
         open_rank(t, i);
     }
-    struct pp_drive_options drive = {.threads = threads, .deadline_ns = (int64_t)60000000000};
+    struct pp_drive_options drive = {.threads = options->threads,
+                                     .deadline_ns = (int64_t)60000000000};
     cr_assert_eq(pp_drive_create(t->ranks, order->rank_count, t->program, &drive, &t->drive, &err),
                  PP_OK, "%s", err.message);
 }

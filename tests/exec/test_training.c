@@ -103,11 +103,12 @@ static struct difference compare_grads(const struct tensors *a, const struct ten
 
 /* @return the loss; the run stays open */
 static double run_order(struct training *t, enum model_kind kind, const struct pp_sched *order,
-                        bool threads) {
+                        struct training_options options) {
     int32_t directions = order->stage_count / order->part_count;
     int32_t microbatches = order->microbatch_count * directions;
     struct pp_transformer_config c = config_of(kind, microbatches);
-    open_training(t, &c, order, directions == 1 ? microbatches % 3 : 0, threads);
+    options.reduce_every = directions == 1 ? microbatches % 3 : 0;
+    open_training(t, &c, order, &options);
     return train_step(t, 0);
 }
 
@@ -117,8 +118,9 @@ static void expect_same_as_unpipelined(struct references *r, const struct pp_sch
     const struct pipeline *whole = reference_of(r, microbatches);
     struct training alone;
     struct training threads;
-    double loss = run_order(&alone, r->kind, order, false);
-    double threads_loss = run_order(&threads, r->kind, order, true);
+    double loss = run_order(&alone, r->kind, order, (struct training_options){0});
+    double threads_loss = run_order(&threads, r->kind, order,
+                                    (struct training_options){.threads = true, .casts = true});
     struct tensors a = list_tensors(alone.contexts, order->rank_count, order->part_count);
     struct tensors b = list_tensors(threads.contexts, order->rank_count, order->part_count);
     struct tensors expected = list_tensors(whole->ranks, 1, 1);
@@ -128,11 +130,11 @@ static void expect_same_as_unpipelined(struct references *r, const struct pp_sch
     double loss_error = fabs(loss - r->losses[microbatches]) / loss;
     if (ascending) {
         d.bitwise = d.bitwise && compare_tensors(&a, &expected).bitwise;
-        cr_assert(d.bitwise && loss_error == 0, "%s: off by %g, loss by %g", what, d.relative,
-                  loss_error);
+        cr_assert(d.bitwise, "%s: off by %g", what, d.relative);
     }
-    cr_assert(d.relative <= 1e-6 && loss_error <= 1e-12, "%s: off by %g, loss by %g", what,
-              d.relative, loss_error);
+    bool one_direction = order->part_count == order->stage_count; /* else two sums are added */
+    cr_assert(d.relative <= 1e-6 && loss_error <= (one_direction ? 0 : 1e-12),
+              "%s: off by %g, loss by %g", what, d.relative, loss_error);
     expect_equal_copies(&alone, what);
     tally->schedules++;
     tally->bitwise += d.bitwise;
@@ -300,7 +302,8 @@ static void expect_torch_losses(bool moe, const char *schedule, int32_t v, bool 
     c.scale_in_schedule = scale;
     struct pp_sched *order = make_schedule(schedule, 2, v, 4);
     struct training t;
-    open_training(&t, &c, order, 0, false);
+    struct training_options options = {.casts = scale};
+    open_training(&t, &c, order, &options);
     double worst = 0;         /* ours from PyTorch's, both float32 */
     double worst_precise = 0; /* ours from PyTorch's in float64 */
     double worst_torch = 0;   /* PyTorch's float32 from its float64 */
