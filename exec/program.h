@@ -103,11 +103,10 @@ struct pp_program {
  * @param expected  times of `lowered` under rendezvous, each compute action at least 1 ns
  *                  (sim/engine.h, PP_RUNTIME_OURS); not kept
  * @return PP_OK; PP_E_ARG (not lowered, or not by PP_LOWER_OURS: a channel's receives in another
- *         order than its sends, or exchanges between copies in different orders or several a stage);
- *         PP_E_RANGE (a size or time outside its limits, an arena that would overflow);
- *         PP_E_DEADLOCK (the expected trace is not one of this schedule, or ranks would wait for one
- *         another for ever); PP_E_NOMEM
- * Cost: O(actions log actions).
+ *         order than its sends, or exchanges between copies in different orders or several a
+ * stage); PP_E_RANGE (a size or time outside its limits, an arena that would overflow);
+ *         PP_E_DEADLOCK (the expected trace is not one of this schedule, or ranks would wait for
+ * one another for ever); PP_E_NOMEM Cost: O(actions log actions).
  */
 enum pp_status pp_program_create(const struct pp_sched *lowered,
                                  const struct pp_program_sizes *sizes,

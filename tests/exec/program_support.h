@@ -120,7 +120,9 @@ static inline int32_t for_each_schedule(int32_t most_ranks, each_schedule *each,
     for (int32_t i = 0; i < pp_schedule_count(); i++) {
         const struct pp_schedule_info *info = pp_schedule_at(i);
         for (int32_t p = 1; p <= most_ranks; p++) {
-            for (int32_t m = 1; m <= 4 * p; m += p > 2 ? p : 1) {
+            const int32_t microbatches[] = {1, 2, 3, p + 2, 2 * p, 2 * p + 1, 4 * p};
+            for (size_t k = 0; k < sizeof microbatches / sizeof microbatches[0]; k++) {
+                int32_t m = microbatches[k];
                 struct pp_gen_config config = {.rank_count = p,
                                                .stages_per_rank = info->default_stages_per_rank,
                                                .microbatch_count = m};
