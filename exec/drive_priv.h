@@ -31,6 +31,16 @@ void pp_idle_wait(struct pp_idle *idle, int64_t wake_ns, bool may_sleep);
 
 enum { PP_WATCH_NS = 20000000 }; /* how often it is looked around while nothing advances */
 
+/* Asked while nothing advances; *look_ns is 0 when something did. */
+static inline bool pp_watch_is_due(int64_t *look_ns) {
+    int64_t now_ns = pp_now_ns();
+    bool due = *look_ns != 0 && now_ns > *look_ns;
+    if (*look_ns == 0 || due) {
+        *look_ns = now_ns + PP_WATCH_NS;
+    }
+    return due;
+}
+
 /* Has an action taken too long, or has another process failed? Any thread may ask.
  * @return true: failure and err are filled, but for the views */
 bool pp_watch(const struct pp_drive *d, struct pp_failure *failure, struct pp_err *err);
