@@ -278,8 +278,10 @@ static enum pp_status write_checkpoint(const struct session *s, int64_t steps_do
     const struct pp_session_config *c = s->config;
     struct pp_checkpoint_key key = c->key;
     key.step = c->first_step + steps_done;
-    const struct pp_checkpoint_ranks ranks = {
-        .compute = c->compute, .contexts = c->contexts, .count = s->count};
+    const struct pp_checkpoint_ranks ranks = {.compute = c->compute,
+                                              .contexts = c->contexts,
+                                              .rank_begin = c->rank_begin,
+                                              .count = s->count};
     return pp_checkpoint_write(c->checkpoint_folder, &key, &ranks, &c->control, PP_CHECKPOINTS_KEPT,
                                err);
 }

@@ -1,6 +1,6 @@
 /* pipeplan run: the schedule of a plan, the very one that was simulated, on real processes. */
 #include "exec/clock.h"
-#include "exec/watch.h"
+#include "exec/peers.h"
 #include "reports/cli/cli.h"
 #include "reports/cli/run_answer.h"
 #include "reports/cli/run_keep.h"
@@ -20,7 +20,7 @@ struct run {
     struct pp_run_job job;
     struct pp_run_keep keep;
     struct pp_run_answer answer;
-    struct pp_watch watch;
+    struct pp_peers peers;
     bool shows_progress;
     bool running; /* ranks may wait for this process */
 };
@@ -60,6 +60,7 @@ static enum pp_status resume(struct run *r, int64_t *first_step_p, struct pp_err
     struct pp_checkpoint_key key = {0};
     const struct pp_checkpoint_ranks ranks = {.compute = r->job.compute,
                                               .contexts = r->job.contexts,
+                                              .rank_begin = r->job.rank_begin,
                                               .count = r->job.rank_end - r->job.rank_begin};
     *first_step_p = 0;
     if (!r->options.resume) {
@@ -79,7 +80,7 @@ static enum pp_status run_session(struct run *r, struct pp_session_result *resul
     int64_t first_step = 0;
     PP_TRY(resume(r, &first_step, err));
     const char *folder = r->processes.folder[0] != '\0' ? r->processes.folder : NULL;
-    r->watch = (struct pp_watch){.folder = folder,
+    r->peers = (struct pp_peers){.folder = folder,
                                  .program = r->job.program,
                                  .rank_begin = r->job.rank_begin,
                                  .rank_end = r->job.rank_end};
@@ -97,8 +98,8 @@ static enum pp_status run_session(struct run *r, struct pp_session_result *resul
                       strcmp(o->drive, "ranks") == 0 && r->job.rank_end - r->job.rank_begin > 1,
                   .deadline_ns = o->deadline_ns,
                   .deadline_factor = r->job.expect.is_prediction ? o->deadline_factor : 0,
-                  .look_around = looks ? pp_watch_look : NULL,
-                  .look_context = &r->watch},
+                  .look_around = looks ? pp_peers_look : NULL,
+                  .look_context = &r->peers},
         .run_folder = folder,
         .first_step = first_step,
         .step_count = pp_max_i64(o->steps - first_step, 0),
