@@ -47,7 +47,7 @@ enum {
     SPIN_ROUNDS = 64,      /* some 20 us beside the polls */
     YIELD_ROUNDS = 16,     /* then let others run */
     NAP_NS = 50000,        /* then sleep */
-    WAKE_EARLY_NS = 80000, /* a sleeper comes late by this much: the rest is waited for awake */
+    WAKE_EARLY_NS = 80000, /* a sleeper comes late by about this much */
     PAUSES = 8
 };
 
@@ -59,23 +59,31 @@ static inline void pause_core(void) {
 #endif
 }
 
+static void pause_a_while(void) {
+    for (int i = 0; i < PAUSES; i++) {
+        pause_core();
+    }
+}
+
 void pp_idle_wait(struct pp_idle *idle, int64_t wake_ns, bool may_sleep) {
     int32_t spins = idle->alone ? SPIN_ROUNDS : 0;
+    bool known = wake_ns != 0 && wake_ns != INT64_MAX;
     idle->rounds++;
-    if (idle->rounds <= spins) {
-        for (int i = 0; i < PAUSES; i++) {
-            pause_core();
+    if (!(known && may_sleep) && idle->rounds <= spins + YIELD_ROUNDS) {
+        if (idle->rounds <= spins) {
+            pause_a_while();
+        } else {
+            sched_yield();
         }
         return;
     }
     int64_t now_ns = pp_now_ns();
-    int64_t left_ns = wake_ns == INT64_MAX || wake_ns == 0 ? INT64_MAX : wake_ns - now_ns;
-    if (idle->rounds <= spins + YIELD_ROUNDS || left_ns <= WAKE_EARLY_NS) {
-        sched_yield();
-        return;
+    int64_t left_ns = known ? wake_ns - WAKE_EARLY_NS - now_ns : INT64_MAX;
+    if (left_ns <= 0) {
+        pause_a_while(); /* who yields now may come back too late */
+    } else {
+        pp_sleep_until_ns(now_ns + pp_min_i64(left_ns, known && may_sleep ? PP_WATCH_NS : NAP_NS));
     }
-    int64_t nap_ns = may_sleep && left_ns < INT64_MAX ? PP_WATCH_NS : NAP_NS;
-    pp_sleep_until_ns(now_ns + pp_min_i64(nap_ns, left_ns - WAKE_EARLY_NS));
 }
 
 /* ---- one thread ---- */
@@ -140,14 +148,8 @@ static enum pp_status drive_alone(struct pp_drive *d, struct pp_failure *failure
             return pp_watch_standstill(d, failure, err);
         }
         pp_idle_wait(&idle, round.wake_ns, !round.under_way);
-        int64_t now_ns = idle.rounds % 16 == 0 ? pp_now_ns() : look_ns;
-        if (look_ns == 0) {
-            look_ns = pp_now_ns() + PP_WATCH_NS;
-        } else if (now_ns > look_ns) {
-            look_ns = now_ns + PP_WATCH_NS;
-            if (pp_watch(d, failure, err)) {
-                return err->status;
-            }
+        if (pp_watch_is_due(&look_ns) && pp_watch(d, failure, err)) {
+            return err->status;
         }
     }
 }
@@ -159,10 +161,10 @@ enum pp_status pp_drive_step(struct pp_drive *d, int64_t step, struct pp_failure
     struct pp_err own = {0};
     struct pp_err *error = err != NULL ? err : &own;
     *failure_p = (struct pp_failure){.kind = PP_FAIL_NONE, .rank = -1, .action = -1};
-    int64_t zero_ns = pp_now_ns();
+    d->zero_ns = pp_now_ns();
     enum pp_status status = PP_OK;
     for (int32_t i = 0; i < d->rank_count && status == PP_OK; i++) {
-        status = pp_rank_begin(d->ranks[i], step, zero_ns, error);
+        status = pp_rank_begin(d->ranks[i], step, d->zero_ns, error);
         if (status != PP_OK) {
             pp_watch_failed(d, d->ranks[i], failure_p, error);
         }
@@ -178,4 +180,8 @@ enum pp_status pp_drive_step(struct pp_drive *d, int64_t step, struct pp_failure
         }
     }
     return status;
+}
+
+int64_t pp_drive_zero_ns(const struct pp_drive *d) {
+    return d->zero_ns;
 }

@@ -11,6 +11,7 @@ struct pp_drive {
     int32_t rank_count;
     const struct pp_program *program;
     struct pp_drive_options options;
+    int64_t zero_ns;            /* of the step */
     struct pp_threads *threads; /* NULL: one thread drives all */
 };
 
@@ -29,6 +30,16 @@ void pp_idle_wait(struct pp_idle *idle, int64_t wake_ns, bool may_sleep);
 /* ---- watching: watch.c ---- */
 
 enum { PP_WATCH_NS = 20000000 }; /* how often it is looked around while nothing advances */
+
+/* Asked while nothing advances; *look_ns is 0 when something did. */
+static inline bool pp_watch_is_due(int64_t *look_ns) {
+    int64_t now_ns = pp_now_ns();
+    bool due = *look_ns != 0 && now_ns > *look_ns;
+    if (*look_ns == 0 || due) {
+        *look_ns = now_ns + PP_WATCH_NS;
+    }
+    return due;
+}
 
 /* Has an action taken too long, or has another process failed? Any thread may ask.
  * @return true: failure and err are filled, but for the views */

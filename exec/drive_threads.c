@@ -81,12 +81,8 @@ static void drive_rank(struct pp_threads *t, struct pp_rank *rank) {
             look_ns = 0;
             continue;
         }
-        pp_idle_wait(&idle, pp_rank_wake_ns(rank), rank->posted_count == 0);
-        int64_t now_ns = idle.rounds % 16 == 0 ? pp_now_ns() : look_ns;
-        if (look_ns == 0) {
-            look_ns = pp_now_ns() + PP_WATCH_NS;
-        } else if (now_ns > look_ns) {
-            look_ns = now_ns + PP_WATCH_NS;
+        pp_idle_wait(&idle, pp_rank_wake_ns(rank), pp_rank_may_sleep(rank));
+        if (pp_watch_is_due(&look_ns)) {
             look(t);
         }
     }

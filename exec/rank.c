@@ -73,7 +73,7 @@ enum pp_status pp_rank_begin(struct pp_rank *r, int64_t step, int64_t zero_ns, s
     r->step = step;
     r->zero_ns = zero_ns;
     r->finished = false;
-    r->held_count = r->posted_count = r->flight_count = 0;
+    r->held_count = r->posted_count = r->posted_sends = r->flight_count = 0;
     r->failure = PP_FAIL_NONE;
     r->failed_action = -1;
     r->now_ns = 0;
@@ -85,7 +85,7 @@ enum pp_status pp_rank_begin(struct pp_rank *r, int64_t step, int64_t zero_ns, s
 }
 
 void pp_rank_abort(struct pp_rank *r) {
-    r->held_count = r->posted_count = r->flight_count = 0;
+    r->held_count = r->posted_count = r->posted_sends = r->flight_count = 0;
     if (r->config.transport->abort != NULL) {
         r->config.transport->abort(r->config.endpoint);
     }

@@ -47,6 +47,8 @@ static void finish(struct pp_rank *r, int32_t action, int64_t start_ns, int64_t 
     struct pp_trace *trace = r->config.trace;
     r->start_ns[at] = start_ns;
     r->end_ns[at] = end_ns;
+    /* It may have ended during this poll; what follows is not before it. */
+    r->now_ns = r->now_ns == 0 ? 0 : pp_max_i64(r->now_ns, end_ns);
     pp_rank_set_state(r, action, PP_ACTION_DONE);
     if (trace != NULL) {
         trace->start_ns[action] = start_ns - r->zero_ns;
@@ -154,6 +156,8 @@ enum pp_status pp_rank_post(struct pp_rank *r, const struct pp_message *m, bool 
     struct pp_posted *p = &r->posted[r->posted_count++];
     p->m = *m;
     p->exchange = exchange;
+    p->send = send;
+    r->posted_sends += send;
     enum pp_status status = send ? ops->post_send(r->config.endpoint, m, err)
                                  : ops->post_recv(r->config.endpoint, m, err);
     if (status != PP_OK) {
@@ -187,8 +191,9 @@ static void finish_message(struct pp_rank *r, const struct pp_posted *p) {
         x->sent = x->sent || !in;
         return;
     }
-    int64_t end_ns = pp_rank_now(r);
+    int64_t end_ns = ops->done_ns == NULL ? 0 : ops->done_ns(r->config.endpoint, &p->m);
     int64_t start_ns = r->queue_ns[p->m.index - r->begin];
+    end_ns = end_ns == 0 ? pp_rank_now(r) : end_ns;
     enum pp_action_type type = (enum pp_action_type)r->sched->actions[p->m.index].type;
     if (ops->peer_posted_ns != NULL && (type == PP_RECV_F || type == PP_RECV_B)) {
         int64_t peer_ns = ops->peer_posted_ns(r->config.endpoint, &p->m);
@@ -209,6 +214,7 @@ static enum pp_status move_messages(struct pp_rank *r, bool *advanced_p, struct 
             return status;
         }
         if (done) {
+            r->posted_sends -= r->posted[i].send;
             finish_message(r, &r->posted[i]);
             *advanced_p = true;
         } else {

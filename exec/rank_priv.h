@@ -40,6 +40,7 @@ struct pp_exchange {
 struct pp_posted {
     struct pp_message m;
     int32_t exchange; /* it belongs to; -1 */
+    bool send;
 };
 
 struct pp_rank {
@@ -60,7 +61,7 @@ struct pp_rank {
     int32_t *held; /* actions, in list order */
     int32_t held_count;
     struct pp_posted *posted; /* in order of posting */
-    int32_t posted_count;
+    int32_t posted_count, posted_sends;
     int32_t *flights; /* work that was started and is not done; compute among it */
     int32_t flight_count;
 
@@ -141,6 +142,11 @@ enum pp_status pp_rank_post(struct pp_rank *r, const struct pp_message *m, bool 
 static inline bool pp_rank_under_way(const struct pp_rank *r) {
     return r->config.transport->under_way != NULL &&
            r->config.transport->under_way(r->config.endpoint);
+}
+
+/* Need nobody look after this rank's messages? A send may have to be brought in by its sender. */
+static inline bool pp_rank_may_sleep(const struct pp_rank *r) {
+    return r->posted_sends == 0 && !pp_rank_under_way(r);
 }
 
 /* No work of this rank is done before; INT64_MAX: none is in flight, 0: not known. */

@@ -40,6 +40,9 @@ struct pp_transport_ops {
     /** When the peer posted its side of a received message, by this process's clock (clock.h); the
      *  transfer began then or when this side posted, whichever is later. NULL or 0: not known. */
     int64_t (*peer_posted_ns)(void *endpoint, const struct pp_message *m);
+    /** When a message that is done was so, by the common clock: a rank that computes looks late.
+     *  NULL or 0: when `test` told. */
+    int64_t (*done_ns)(void *endpoint, const struct pp_message *m);
     /** Gives up all that is posted; buffers may be freed afterwards. NULL: nothing to do. */
     void (*abort)(void *endpoint);
 };

@@ -1,25 +1,31 @@
 /*
- * Causal attention in blocks of queries by keys, each a few matrix products; keys that no query of
- * the block sees are left out. Over several blocks of keys the softmax is carried along: rows are
- * scaled again when their greatest score grows (Milakov & Gimelshein, 2018; Dao et al., 2022). The
- * backward pass makes the probabilities again from lse.
+ * Causal attention in blocks of queries by keys. Scores lie the other way round, a row a key: so a
+ * vector holds as many queries, their softmax needs no sum across it, and every product of forward
+ * and backward reads its operands where they are but for a block's queries (and do_), which are
+ * turned once. Keys that no query sees are left out, on the diagonal in steps of STEP.
+ *
+ * Over several blocks of keys the softmax is carried along: rows are scaled again when their
+ * greatest score grows (Milakov & Gimelshein, 2018; Dao et al., 2022). The backward pass makes the
+ * probabilities again from lse.
  */
 #include "exec/host/kernels.h"
-#include "exec/host/product.h"
-#include "exec/host/simd.h"
+#include "exec/host/tile.h"
 
+#include <float.h>
 #include <math.h>
+
+enum { Q = PP_HOST_QUERIES, STEP = 16 };
 
 /* One head of one sequence. */
 struct head {
     const float *q, *k, *v; /* rows of the first token */
-    float *dq, *dk, *dv;
-    int64_t stride;       /* between tokens, of all six */
-    const float *o, *do_; /* backward */
-    float *out;           /* forward */
-    int64_t out_stride;   /* of o, do_ and out */
-    float *lse_out;       /* forward: [length], lse_stride apart */
-    const float *lse;     /* backward */
+    float *dq, *dk, *dv;    /* backward */
+    int64_t stride;         /* between tokens, of all six */
+    const float *o, *do_;   /* backward */
+    float *out;             /* forward */
+    int64_t out_stride;     /* of o, do_ and out */
+    float *lse_out;         /* forward: [length], lse_stride apart */
+    const float *lse;       /* backward */
     int64_t lse_stride;
     int64_t length, head_dim, window;
     float scale;
@@ -33,26 +39,109 @@ static int64_t first_key(const struct head *h, int64_t query) {
     return h->window > 0 ? pp_max_i64(query - h->window + 1, 0) : 0;
 }
 
-static struct pp_matrix rows_of(const float *at, int64_t row, int64_t stride) {
-    return (struct pp_matrix){at + row * stride, stride, false};
-}
-
-static struct pp_matrix turned(struct pp_matrix m) {
-    m.transposed = !m.transposed;
-    return m;
-}
-
-/* Keys from..to-1 of the block are seen by its query number `i`; what the others hold becomes 0. */
-static void mask(const struct head *h, const struct block *b, int64_t i, float *row, int64_t *from,
-                 int64_t *to) {
-    int64_t query = b->query + i;
-    *from = pp_max_i64(first_key(h, query) - b->key, 0);
-    *to = pp_min_i64(query + 1 - b->key, b->keys);
-    if (*to <= *from) {
-        *from = *to = 0;
+/* to[head_dim][Q] = factor times rows, which are turned; zeros in what is left of a vector. */
+static void turn(float *to, const float *rows, int64_t stride, const struct block *b,
+                 int64_t head_dim, float factor) {
+    int64_t wide = (b->queries + PP_LANES - 1) / PP_LANES * PP_LANES;
+    for (int64_t i = 0; i < wide; i++) {
+        const float *row = rows + i * stride;
+        for (int64_t j = 0; j < head_dim; j++) {
+            to[j * Q + i] = i < b->queries ? factor * row[j] : 0;
+        }
     }
-    memset(row, 0, (size_t)*from * sizeof row[0]);
-    memset(row + *to, 0, (size_t)(b->keys - *to) * sizeof row[0]);
+}
+
+/* The first query of the block, in steps of STEP, that sees key number `i` of it. */
+static int64_t first_query(const struct block *b, int64_t i) {
+    return pp_max_i64(b->key + i - b->query, 0) / STEP * STEP;
+}
+
+/* scores[keys][Q] = rows of keys (or values) times what was turned. */
+static void score(float *scores, const float *rows, int64_t stride, const float *turned,
+                  const struct block *b, int64_t head_dim) {
+    struct pp_tiles p = {.b = turned,
+                         .c_stride = Q,
+                         .a_row = stride,
+                         .a_inner = 1,
+                         .b_stride = Q,
+                         .inner = head_dim};
+    int64_t wide = (b->queries + PP_LANES - 1) / PP_LANES * PP_LANES;
+    int64_t all = pp_min_i64(pp_max_i64(b->query + STEP - b->key, 0), b->keys);
+    for (int64_t i = 0; i < b->keys; i += p.rows) {
+        int64_t skip = first_query(b, i);
+        p.rows = i < all ? all - i : pp_min_i64(STEP, b->keys - i);
+        p.c = scores + i * Q + skip;
+        p.a = rows + i * stride;
+        p.b = turned + skip;
+        p.columns = wide - skip;
+        pp_tiles(&p);
+    }
+}
+
+/* to (+)= scores' columns times rows of keys (or values), which end where the columns' sight does.
+ */
+static void gather_keys(float *to, int64_t to_stride, const float *scores, const float *rows,
+                        int64_t stride, const struct block *b, int64_t head_dim, bool accumulate) {
+    struct pp_tiles p = {.b = rows,
+                         .c_stride = to_stride,
+                         .a_row = 1,
+                         .a_inner = Q,
+                         .b_stride = stride,
+                         .columns = head_dim,
+                         .accumulate = accumulate};
+    for (int64_t i = 0; i < b->queries; i += STEP) {
+        p.rows = pp_min_i64(STEP, b->queries - i);
+        p.inner = pp_max_i64(pp_min_i64(b->query + i + p.rows - b->key, b->keys), 0);
+        p.c = to + i * to_stride;
+        p.a = scores + i;
+        pp_tiles(&p);
+    }
+}
+
+/* to += scores times rows of queries (or do_), which begin where the keys are seen. */
+static void gather_queries(float *to, int64_t to_stride, const float *scores, const float *rows,
+                           int64_t stride, const struct block *b, int64_t head_dim) {
+    struct pp_tiles p = {.c_stride = to_stride,
+                         .a_row = Q,
+                         .a_inner = 1,
+                         .b_stride = stride,
+                         .columns = head_dim,
+                         .accumulate = true};
+    int64_t all = pp_min_i64(pp_max_i64(b->query + STEP - b->key, 0), b->keys);
+    for (int64_t i = 0; i < b->keys; i += p.rows) {
+        int64_t skip = first_query(b, i);
+        p.rows = i < all ? all - i : pp_min_i64(STEP, b->keys - i);
+        p.inner = b->queries - skip;
+        p.c = to + i * to_stride;
+        p.a = scores + i * Q + skip;
+        p.b = rows + skip * stride;
+        pp_tiles(&p);
+    }
+}
+
+/* Scores become -infinity where a query does not see the key. */
+static void mask(const struct head *h, const struct block *b, float *scores) {
+    pp_mask lane = {0};
+    for (int32_t i = 0; i < PP_LANES; i++) {
+        lane[i] = i;
+    }
+    for (int64_t i = 0; i < b->keys; i++) {
+        int64_t first = b->key + i - b->query;                       /* query that sees it */
+        int64_t end = h->window > 0 ? first + h->window : INT32_MAX; /* and the first no more */
+        if (first <= 0 && end >= b->queries) {
+            continue;
+        }
+        int32_t low = (int32_t)pp_max_i64(first, 0);
+        int32_t high = (int32_t)pp_max_i64(pp_min_i64(end, Q), 0);
+        for (int32_t j = 0; j < (int32_t)b->queries; j += PP_LANES) {
+            float *at = scores + i * Q + j;
+            pp_mask query = lane + j;
+            pp_put(
+                at,
+                pp_pick((query >= low) & (query < high), pp_get(at, PP_LANES), pp_all(-INFINITY)),
+                PP_LANES);
+        }
+    }
 }
 
 static void scale_row(float *row, float factor, int64_t count) {
@@ -61,117 +150,103 @@ static void scale_row(float *row, float factor, int64_t count) {
     }
 }
 
-/* What a block's rows have seen so far. */
+/* What a block's queries have seen so far. -FLT_MAX: nothing. */
 struct seen {
-    float most[PP_HOST_QUERIES];
-    double total[PP_HOST_QUERIES]; /* of e^(score - most) */
+    float most[Q], total[Q], factor[Q]; /* sum of e^(score - most); what `most` rose by, e^-it */
 };
 
-static void softmax(const struct head *h, const struct block *b, float *scores, struct seen *seen) {
-    for (int64_t i = 0; i < b->queries; i++) {
-        float *row = scores + i * b->keys;
-        int64_t from = 0;
-        int64_t to = 0;
-        mask(h, b, i, row, &from, &to);
-        if (to == from) {
-            continue;
+static void softmax(const struct block *b, float *scores, struct seen *seen) {
+    for (int64_t j = 0; j < b->queries; j += PP_LANES) {
+        pp_vector before = pp_get(seen->most + j, PP_LANES);
+        pp_vector most = before;
+        for (int64_t i = 0; i < b->keys; i++) {
+            most = pp_greater(pp_get(scores + i * Q + j, PP_LANES), most);
         }
-        float before = seen->most[i];
-        float most = pp_row_greatest(row + from, to - from);
-        most = before > most ? before : most;
-        double sum = pp_row_exp(row + from, most, to - from);
-        if (seen->total[i] > 0 && before < most) {
-            double factor = exp((double)before - (double)most);
-            scale_row(h->out + (b->query + i) * h->out_stride, (float)factor, h->head_dim);
-            seen->total[i] *= factor;
+        pp_vector factor = pp_exp(before - most);
+        pp_vector sum = {0};
+        for (int64_t i = 0; i < b->keys; i++) {
+            pp_vector p = pp_exp(pp_get(scores + i * Q + j, PP_LANES) - most);
+            pp_put(scores + i * Q + j, p, PP_LANES);
+            sum += p;
         }
-        seen->most[i] = most;
-        seen->total[i] += sum;
+        pp_put(seen->most + j, most, PP_LANES);
+        pp_put(seen->total + j, pp_get(seen->total + j, PP_LANES) * factor + sum, PP_LANES);
+        pp_put(seen->factor + j, factor, PP_LANES);
     }
 }
 
 static void forward(struct pp_host *host, const struct head *h) {
-    struct pp_matrix scores = {host->scores, 0, false};
-    for (int64_t query = 0; query < h->length; query += PP_HOST_QUERIES) {
-        struct block b = {query, pp_min_i64(PP_HOST_QUERIES, h->length - query), 0, 0};
-        struct seen seen = {.total = {0}};
-        for (int64_t i = 0; i < b.queries; i++) {
-            seen.most[i] = -INFINITY;
+    for (int64_t query = 0; query < h->length; query += Q) {
+        struct block b = {query, pp_min_i64(Q, h->length - query), 0, 0};
+        struct seen seen;
+        float *out = h->out + query * h->out_stride;
+        for (int64_t i = 0; i < Q; i++) {
+            seen.most[i] = -FLT_MAX;
+            seen.total[i] = 0;
         }
+        turn(host->q, h->q + query * h->stride, h->stride, &b, h->head_dim, h->scale);
         int64_t first = first_key(h, query);
         for (b.key = first; b.key < query + b.queries; b.key += PP_HOST_KEYS) {
             b.keys = pp_min_i64(PP_HOST_KEYS, query + b.queries - b.key);
-            scores.stride = b.keys;
-            pp_product(host->scores, b.keys, rows_of(h->q, query, h->stride),
-                       turned(rows_of(h->k, b.key, h->stride)), b.queries, b.keys, h->head_dim,
-                       h->scale, false);
-            softmax(h, &b, host->scores, &seen);
-            pp_product(h->out + query * h->out_stride, h->out_stride, scores,
-                       rows_of(h->v, b.key, h->stride), b.queries, h->head_dim, b.keys, 1.0F,
-                       b.key > first);
+            score(host->scores, h->k + b.key * h->stride, h->stride, host->q, &b, h->head_dim);
+            mask(h, &b, host->scores);
+            softmax(&b, host->scores, &seen);
+            for (int64_t i = 0; i < b.queries && b.key > first; i++) {
+                scale_row(out + i * h->out_stride, seen.factor[i], h->head_dim);
+            }
+            gather_keys(out, h->out_stride, host->scores, h->v + b.key * h->stride, h->stride, &b,
+                        h->head_dim, b.key > first);
         }
         for (int64_t i = 0; i < b.queries; i++) {
-            scale_row(h->out + (query + i) * h->out_stride, (float)(1 / seen.total[i]),
-                      h->head_dim);
+            scale_row(out + i * h->out_stride, 1 / seen.total[i], h->head_dim);
             h->lse_out[(query + i) * h->lse_stride] =
-                (float)((double)seen.most[i] + log(seen.total[i]));
+                (float)((double)seen.most[i] + log((double)seen.total[i]));
         }
     }
 }
 
-/* Scores become probabilities p, and dp (what the product left there) p * (dp - sum of p dp). */
-static void softmax_grad(const struct head *h, const struct block *b, float *scores, float *dscores,
-                         const float *along) {
-    for (int64_t i = 0; i < b->queries; i++) {
-        float *p = scores + i * b->keys;
-        float *dp = dscores + i * b->keys;
-        int64_t from = 0;
-        int64_t to = 0;
-        mask(h, b, i, p, &from, &to);
-        mask(h, b, i, dp, &from, &to);
-        float lse = h->lse[(b->query + i) * h->lse_stride];
-        for (int64_t j = from; j < to; j += PP_LANES) {
-            int64_t left = to - j;
-            pp_vector x = pp_exp(pp_get(p + j, left) - lse);
-            pp_put(p + j, x, left);
-            pp_put(dp + j, x * (pp_get(dp + j, left) - along[i]), left);
+/* Scores become probabilities p, and dp (what the product left there) scale * p * (dp - along). */
+static void softmax_grad(const struct block *b, float *scores, float *dscores, const float *lse,
+                         const float *along, float scale) {
+    for (int64_t i = 0; i < b->keys; i++) {
+        for (int64_t j = first_query(b, i) / PP_LANES * PP_LANES; j < b->queries; j += PP_LANES) {
+            float *p = scores + i * Q + j;
+            float *dp = dscores + i * Q + j;
+            pp_vector x = pp_exp(pp_get(p, PP_LANES) - pp_get(lse + j, PP_LANES));
+            pp_vector rise = pp_get(dp, PP_LANES) - pp_get(along + j, PP_LANES);
+            pp_put(p, x, PP_LANES);
+            pp_put(dp, x * scale * rise, PP_LANES);
         }
     }
-}
-
-static void backward_block(struct pp_host *host, const struct head *h, const struct block *b,
-                           const float *along, bool first) {
-    struct pp_matrix q = rows_of(h->q, b->query, h->stride);
-    struct pp_matrix k = rows_of(h->k, b->key, h->stride);
-    struct pp_matrix v = rows_of(h->v, b->key, h->stride);
-    struct pp_matrix do_ = rows_of(h->do_, b->query, h->out_stride);
-    struct pp_matrix p = {host->scores, b->keys, false};
-    struct pp_matrix ds = {host->dscores, b->keys, false};
-    pp_product(host->scores, b->keys, q, turned(k), b->queries, b->keys, h->head_dim, h->scale,
-               false);
-    pp_product(host->dscores, b->keys, do_, turned(v), b->queries, b->keys, h->head_dim, 1.0F,
-               false);
-    softmax_grad(h, b, host->scores, host->dscores, along);
-    pp_product(h->dv + b->key * h->stride, h->stride, turned(p), do_, b->keys, h->head_dim,
-               b->queries, 1.0F, true);
-    pp_product(h->dk + b->key * h->stride, h->stride, turned(ds), q, b->keys, h->head_dim,
-               b->queries, h->scale, true);
-    pp_product(h->dq + b->query * h->stride, h->stride, ds, k, b->queries, h->head_dim, b->keys,
-               h->scale, !first);
 }
 
 static void backward(struct pp_host *host, const struct head *h) {
-    for (int64_t query = 0; query < h->length; query += PP_HOST_QUERIES) {
-        struct block b = {query, pp_min_i64(PP_HOST_QUERIES, h->length - query), 0, 0};
-        float along[PP_HOST_QUERIES]; /* sum of p dp = o do_ */
+    for (int64_t query = 0; query < h->length; query += Q) {
+        struct block b = {query, pp_min_i64(Q, h->length - query), 0, 0};
+        float lse[Q] = {0};
+        float along[Q] = {0}; /* sum of p dp = o do_ */
+        const float *do_ = h->do_ + query * h->out_stride;
+        const float *q = h->q + query * h->stride;
         for (int64_t i = 0; i < b.queries; i++) {
-            int64_t row = (query + i) * h->out_stride;
-            along[i] = (float)pp_dot(h->o + row, h->do_ + row, h->head_dim);
+            const float *o = h->o + (query + i) * h->out_stride;
+            lse[i] = h->lse[(query + i) * h->lse_stride];
+            along[i] = (float)pp_dot(o, do_ + i * h->out_stride, h->head_dim);
         }
+        turn(host->q, q, h->stride, &b, h->head_dim, h->scale);
+        turn(host->do_, do_, h->out_stride, &b, h->head_dim, 1);
         int64_t first = first_key(h, query);
         for (b.key = first; b.key < query + b.queries; b.key += PP_HOST_KEYS) {
             b.keys = pp_min_i64(PP_HOST_KEYS, query + b.queries - b.key);
-            backward_block(host, h, &b, along, b.key == first);
+            int64_t at = b.key * h->stride;
+            score(host->scores, h->k + at, h->stride, host->q, &b, h->head_dim);
+            score(host->dscores, h->v + at, h->stride, host->do_, &b, h->head_dim);
+            mask(h, &b, host->scores);
+            softmax_grad(&b, host->scores, host->dscores, lse, along, h->scale);
+            gather_queries(h->dv + at, h->stride, host->scores, do_, h->out_stride, &b,
+                           h->head_dim);
+            gather_queries(h->dk + at, h->stride, host->dscores, q, h->stride, &b, h->head_dim);
+            gather_keys(h->dq + query * h->stride, h->stride, host->dscores, h->k + at, h->stride,
+                        &b, h->head_dim, b.key > first);
         }
     }
 }
@@ -179,6 +254,7 @@ static void backward(struct pp_host *host, const struct head *h) {
 /* The parts of one head of one sequence in the packed rows. */
 static struct head head_of(const struct pp_attention_shape *s, const float *qkv, int64_t sequence,
                            int64_t head) {
+    PP_ASSERT(s->head_dim <= PP_HOST_HEAD_DIM);
     int64_t dim = s->head_dim;
     int64_t stride = (s->heads + 2 * s->kv_heads) * dim;
     const float *row = qkv + sequence * s->length * stride;

@@ -12,13 +12,14 @@ static double token_loss(float *row, int32_t target, int64_t vocab, float scale)
     double wanted = (double)row[target];
     row[target] = -INFINITY; /* whose exponential is 0 */
     double others = pp_row_exp(row, (float)most, vocab);
-    double sum = others + exp(wanted - most);
+    double its_own = exp(wanted - most); /* NaN for infinity, so that it is not lost */
+    double sum = others + its_own;
     float factor = (float)((double)scale / sum);
     for (int64_t i = 0; i < vocab; i += PP_LANES) {
         pp_put(row + i, pp_get(row + i, vocab - i) * factor, vocab - i);
     }
     row[target] = (float)(-others / sum * (double)scale); /* p - 1 */
-    return wanted == most ? log1p(others) : log(sum) + (most - wanted);
+    return wanted == most ? log1p(others / its_own) : log(sum) + (most - wanted);
 }
 
 void KERNEL(cross_entropy)(void *context, double *loss_sum, void *logits, const int32_t *targets,

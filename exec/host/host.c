@@ -173,7 +173,7 @@ static bool has_level(int32_t level) {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     }
     if (level == 1) {
-        return __builtin_cpu_supports("avx2");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     }
 #endif
     return level == 0;
@@ -189,7 +189,8 @@ bool pp_host_use_level(struct pp_host *host, int32_t level) {
 
 enum pp_status pp_host_create(struct pp_host **host_p, struct pp_err *err) {
     struct pp_host *host = calloc(1, sizeof *host);
-    float *scores = host_alloc(NULL, 2 * PP_HOST_SCORES * (int64_t)sizeof scores[0]);
+    int64_t turned = PP_HOST_HEAD_DIM * PP_HOST_QUERIES;
+    float *scores = host_alloc(NULL, 2 * (PP_HOST_SCORES + turned) * (int64_t)sizeof scores[0]);
     if (host == NULL || scores == NULL) {
         free(host);
         free(scores);
@@ -197,6 +198,8 @@ enum pp_status pp_host_create(struct pp_host **host_p, struct pp_err *err) {
     }
     host->scores = scores;
     host->dscores = scores + PP_HOST_SCORES;
+    host->q = host->dscores + PP_HOST_SCORES;
+    host->do_ = host->q + turned;
     for (int32_t level = LEVELS - 1; !pp_host_use_level(host, level); level--) {
     }
     *host_p = host;

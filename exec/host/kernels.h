@@ -13,12 +13,14 @@
 enum {
     PP_HOST_QUERIES = 64, /* of one block of attention */
     PP_HOST_KEYS = 512,
-    PP_HOST_SCORES = PP_HOST_QUERIES * PP_HOST_KEYS
+    PP_HOST_SCORES = PP_HOST_QUERIES * PP_HOST_KEYS,
+    PP_HOST_HEAD_DIM = 512 /* at most */
 };
 
 struct pp_host {
     const struct pp_device_ops *kernels; /* of the level; its memory and products are not set */
-    float *scores, *dscores;             /* [PP_HOST_SCORES] each, aligned to 64 */
+    float *scores, *dscores;             /* [PP_HOST_KEYS][PP_HOST_QUERIES], aligned to 64 */
+    float *q, *do_;                      /* [PP_HOST_HEAD_DIM][PP_HOST_QUERIES] */
 };
 
 /** From the lowest; "base" is always there. */

@@ -20,34 +20,47 @@ void KERNEL(norm)(void *context, void *y, float *rstd, const void *x, const void
     }
 }
 
-/* dx += rstd * (dy gamma - xhat * mean(dy gamma xhat)), where xhat = x * rstd */
-static void row_grad(float *dx, const float *dy, const float *x, const float *gamma, float rstd,
-                     int64_t width) {
-    pp_vector sum = {0};
-    for (int64_t i = 0; i < width; i += PP_LANES) {
+enum { TOGETHER = 4 }; /* rows whose part of dgamma is summed before it joins the others */
+
+/* dx += rstd * dy gamma - x * along, where along = rstd^3 * mean(dy gamma x) */
+struct rows {
+    float *dx;
+    const float *dy, *x;
+    float rstd[TOGETHER], along[TOGETHER];
+};
+
+static float along_of(const float *dy, const float *x, const float *gamma, float rstd,
+                      int64_t width) {
+    pp_vector sum[2] = {{0}, {0}};
+    int64_t i = 0;
+    for (; i + 2 * PP_LANES <= width; i += 2 * PP_LANES) {
+        for (int j = 0; j < 2; j++) {
+            int64_t at = i + j * PP_LANES;
+            sum[j] +=
+                pp_get(dy + at, PP_LANES) * pp_get(gamma + at, PP_LANES) * pp_get(x + at, PP_LANES);
+        }
+    }
+    for (; i < width; i += PP_LANES) {
         int64_t left = width - i;
-        sum += pp_get(dy + i, left) * pp_get(gamma + i, left) * pp_get(x + i, left);
+        sum[0] += pp_get(dy + i, left) * pp_get(gamma + i, left) * pp_get(x + i, left);
     }
     double r = (double)rstd;
-    float along = (float)(pp_sum(sum) / (double)width * r * r * r);
-    for (int64_t i = 0; i < width; i += PP_LANES) {
-        int64_t left = width - i;
-        pp_vector through = pp_get(dy + i, left) * pp_get(gamma + i, left) * rstd;
-        pp_put(dx + i, pp_get(dx + i, left) + (through - pp_get(x + i, left) * along), left);
-    }
+    return (float)(pp_sum(sum[0] + sum[1]) / (double)width * r * r * r);
 }
 
-/* Of at most BLOCK rows, which are summed before they join what there is: shorter sums, smaller
- * errors. */
-enum { BLOCK = 32 };
-
-static void gamma_grad(float *dgamma, const float *dy, const float *x, const float *rstd,
-                       int64_t tokens, int64_t width) {
+/* `count` is a constant where this is called. */
+__attribute__((always_inline)) static inline void
+rows_grad(const struct rows *r, float *dgamma, const float *gamma, int64_t width, int count) {
     for (int64_t i = 0; i < width; i += PP_LANES) {
         int64_t left = width - i;
+        pp_vector g = pp_get(gamma + i, left);
         pp_vector sum = {0};
-        for (int64_t t = 0; t < tokens; t++) {
-            sum += pp_get(dy + t * width + i, left) * pp_get(x + t * width + i, left) * rstd[t];
+        for (int j = 0; j < count; j++) {
+            int64_t at = j * width + i;
+            pp_vector dy = pp_get(r->dy + at, left) * r->rstd[j];
+            pp_vector x = pp_get(r->x + at, left);
+            sum += dy * x;
+            pp_put(r->dx + at, pp_get(r->dx + at, left) + (dy * g - x * r->along[j]), left);
         }
         pp_put(dgamma + i, pp_get(dgamma + i, left) + sum, left);
     }
@@ -56,14 +69,26 @@ static void gamma_grad(float *dgamma, const float *dy, const float *x, const flo
 void KERNEL(norm_grad)(void *context, void *dx, float *dgamma, const void *dy, const void *x,
                        const float *rstd, const void *gamma, int64_t tokens, int64_t width) {
     (void)context;
-    for (int64_t t = 0; t < tokens; t += BLOCK) {
-        int64_t rows = pp_min_i64(BLOCK, tokens - t);
-        const float *out = (const float *)dy + t * width;
-        const float *in = (const float *)x + t * width;
-        for (int64_t i = 0; i < rows; i++) {
-            row_grad((float *)dx + (t + i) * width, out + i * width, in + i * width, gamma,
-                     rstd[t + i], width);
+    for (int64_t t = 0; t < tokens; t += TOGETHER) {
+        int64_t count = pp_min_i64(TOGETHER, tokens - t);
+        struct rows r = {.dx = (float *)dx + t * width,
+                         .dy = (const float *)dy + t * width,
+                         .x = (const float *)x + t * width};
+        for (int64_t j = 0; j < count; j++) {
+            r.rstd[j] = rstd[t + j];
+            r.along[j] = along_of(r.dy + j * width, r.x + j * width, gamma, rstd[t + j], width);
         }
-        gamma_grad(dgamma, out, in, rstd + t, rows, width);
+        if (count == TOGETHER) {
+            rows_grad(&r, dgamma, gamma, width, TOGETHER);
+        } else {
+            for (int64_t j = 0; j < count; j++) {
+                struct rows one = {.dx = r.dx + j * width,
+                                   .dy = r.dy + j * width,
+                                   .x = r.x + j * width,
+                                   .rstd = {r.rstd[j]},
+                                   .along = {r.along[j]}};
+                rows_grad(&one, dgamma, gamma, width, 1);
+            }
+        }
     }
 }

@@ -1,7 +1,6 @@
 /* Rotary positions. Angles of one position are those of the one before plus a step, so cosines and
  * sines are advanced by a rotation, in double: no table, and 1e-12 after ten thousand positions. */
 #include "exec/host/kernels.h"
-#include "exec/host/simd.h"
 
 #include <math.h>
 
@@ -36,17 +35,14 @@ static void turn_use(struct turn *w, int64_t pairs) {
     }
 }
 
-/* Pairs (low[i], low[i + half]) of one head. */
-static void rotate(float *low, int64_t half, const struct turn *w, int64_t pairs) {
-    float *high = low + half;
-    for (int64_t i = 0; i < pairs; i += PP_LANES) {
-        int64_t left = pairs - i;
-        pp_vector x = pp_get(low + i, left);
-        pp_vector y = pp_get(high + i, left);
-        pp_vector c = pp_get(w->c + i, left);
-        pp_vector s = pp_get(w->s + i, left);
-        pp_put(low + i, x * c - y * s, left);
-        pp_put(high + i, y * c + x * s, left);
+/* Pairs (low[i], high[i]) of one head. */
+static void rotate(float *restrict low, float *restrict high, const struct turn *restrict w,
+                   int64_t pairs) {
+    for (int64_t i = 0; i < pairs; i++) {
+        float x = low[i];
+        float y = high[i];
+        low[i] = x * w->c[i] - y * w->s[i];
+        high[i] = y * w->c[i] + x * w->s[i];
     }
 }
 
@@ -65,7 +61,7 @@ void KERNEL(rope)(void *context, void *qkv, const struct pp_attention_shape *s, 
             for (int64_t q = 0; q < s->sequences; q++) {
                 float *row = (float *)qkv + (q * s->length + t) * width + first;
                 for (int64_t h = 0; h < turned; h++) {
-                    rotate(row + h * s->head_dim, half, &w, pairs);
+                    rotate(row + h * s->head_dim, row + h * s->head_dim + half, &w, pairs);
                 }
             }
         }

@@ -25,6 +25,7 @@ enum { PP_LANES = 4 };
 typedef float pp_vector __attribute__((vector_size(PP_LANES * 4)));
 typedef int32_t pp_mask
     __attribute__((vector_size(PP_LANES * 4))); /* all bits of a lane, or none */
+typedef uint32_t pp_bits __attribute__((vector_size(PP_LANES * 4)));
 typedef float pp_half __attribute__((vector_size(PP_LANES * 2)));
 typedef float pp_four __attribute__((vector_size(16)));
 
@@ -88,8 +89,26 @@ static inline pp_vector pp_pick(pp_mask where, pp_vector yes, pp_vector no) {
     return (pp_vector)((where & (pp_mask)yes) | (~where & (pp_mask)no));
 }
 
+/* Of two; a NaN loses. */
 static inline pp_vector pp_greater(pp_vector x, pp_vector y) {
+#if defined(__AVX512F__)
+    return (pp_vector)_mm512_max_ps((__m512)x, (__m512)y);
+#elif defined(__AVX2__)
+    return (pp_vector)_mm256_max_ps((__m256)x, (__m256)y);
+#else
     return pp_pick(x > y, x, y);
+#endif
+}
+
+/* a * b + c, in one rounding where the level has it. */
+static inline pp_vector pp_fma(pp_vector a, pp_vector b, pp_vector c) {
+#if defined(__AVX512F__)
+    return (pp_vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+    return (pp_vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
 }
 
 /* Halves are folded onto each other until four are left. */
@@ -128,25 +147,23 @@ static inline float pp_greatest(pp_vector x) {
 }
 
 /*
- * e^x to 2e-7 of itself; 0 below -87, and not beyond e^88. x = n ln 2 + r: ln 2 is taken away in
- * two parts of which n times the first is exact; e^r by its series; 2^n goes into the exponent.
+ * e^x to 2e-7 of itself for x <= 88; 0 below -87. x = n ln 2 + r: ln 2 is taken away in two parts
+ * of which n times the first is exact; e^r = 1 + r + r^2 q(r), the coefficients of q fitted to a
+ * relative error of 3e-9 for |r| <= ln 2 / 2; 2^n goes into the exponent.
  */
 static inline pp_vector pp_exp(pp_vector x) {
-    const pp_vector lowest = pp_all(-87.0F);
     const pp_vector round = pp_all(12582912.0F); /* 1.5 * 2^23: what is added to it is an integer */
-    pp_mask nothing = x < lowest;
-    x = pp_pick(x > 88.0F, pp_all(88.0F), x);
-    pp_vector shifted = x * 1.44269504F + round;
+    pp_vector shifted = pp_fma(x, pp_all(1.44269504F), round);
     pp_vector n = shifted - round;
-    pp_vector r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-    pp_vector p = r * (1.0F / 5040) + 1.0F / 720;
-    p = p * r + 1.0F / 120;
-    p = p * r + 1.0F / 24;
-    p = p * r + 1.0F / 6;
-    p = p * r + 0.5F;
-    p = p * (r * r) + r + 1.0F;
-    pp_mask power = ((pp_mask)shifted - (pp_mask)round + 127) << 23;
-    return (pp_vector)(~nothing & (pp_mask)(p * (pp_vector)power));
+    pp_vector r = pp_fma(n, pp_all(-0.693359375F), x);
+    r = pp_fma(n, pp_all(2.12194440e-4F), r);
+    pp_vector q = pp_fma(r, pp_all(1.38144661e-3F), pp_all(8.36878084e-3F));
+    q = pp_fma(q, r, pp_all(4.16683927e-2F));
+    q = pp_fma(q, r, pp_all(1.66665196e-1F));
+    q = pp_fma(q, r, pp_all(4.99999940e-1F));
+    q = pp_fma(q * r, r, r) + 1.0F;
+    pp_bits power = ((pp_bits)shifted << 23) + (127U << 23); /* its low bits are n's */
+    return (pp_vector)(~(x < -87.0F) & (pp_mask)(q * (pp_vector)power));
 }
 
 /* Sum of a[i] * b[i]. Four sums at a time, so that they do not wait for each other. */

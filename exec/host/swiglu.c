@@ -4,7 +4,7 @@
 
 /* e^-x, kept where 1 / (1 + it) is a normal number. */
 static inline pp_vector exp_minus(pp_vector x) {
-    return pp_exp(pp_pick(x < -80.0F, pp_all(80.0F), -x));
+    return pp_exp(-pp_greater(pp_all(-80.0F), x)); /* a NaN stays */
 }
 
 void KERNEL(swiglu)(void *context, void *a, const void *gate_up, int64_t tokens, int64_t ffn) {

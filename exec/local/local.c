@@ -21,8 +21,8 @@ struct slot {
     _Atomic uint32_t sent, arrived;
     const void *from;
     void *to;
-    int64_t room;   /* bytes the receive is for */
-    int64_t due_ns; /* 0: at once */
+    int64_t room;             /* bytes the receive is for */
+    int64_t moved_ns, due_ns; /* due: there for the receiver */
     struct pp_envelope envelope;
 };
 
@@ -148,7 +148,8 @@ static void move_message(const struct local *l, struct channel *c, struct slot *
     if (slot->envelope.bytes == slot->room && slot->room > 0) {
         memcpy(slot->to, slot->from, (size_t)slot->room);
     }
-    slot->due_ns = l->options.latency_ns > 0 ? pp_now_ns() + l->options.latency_ns : 0;
+    slot->moved_ns = pp_now_ns();
+    slot->due_ns = slot->moved_ns + l->options.latency_ns;
     atomic_store_explicit(&slot->sides, 0, memory_order_relaxed);
     atomic_fetch_add_explicit(&c->moved, 1, memory_order_release);
     atomic_store_explicit(&slot->sent, 1, memory_order_release);
@@ -229,11 +230,13 @@ static enum pp_status test_receive(struct endpoint *e, struct channel *c,
     if (atomic_load_explicit(&slot->arrived, memory_order_acquire) == 0) {
         return PP_OK;
     }
-    if (slot->due_ns > 0 && pp_now_ns() < slot->due_ns) {
-        e->due_ns = pp_max_i64(e->due_ns, slot->due_ns);
-        return PP_OK;
+    if (e->local->options.latency_ns > 0) {
+        if (pp_now_ns() < slot->due_ns) {
+            e->due_ns = pp_max_i64(e->due_ns, slot->due_ns);
+            return PP_OK;
+        }
+        e->due_ns = slot->due_ns >= e->due_ns ? 0 : e->due_ns;
     }
-    e->due_ns = slot->due_ns >= e->due_ns ? 0 : e->due_ns;
     *done_p = true;
     bool copied = slot->envelope.bytes == m->bytes;
     return pp_envelope_check(&slot->envelope, m, copied ? m->data : NULL, err);
@@ -264,6 +267,15 @@ static int64_t local_peer_posted_ns(void *endpoint, const struct pp_message *m) 
     return c->slots[c->receive_at[m->sequence] & c->slot_mask].envelope.posted_ns;
 }
 
+static int64_t local_done_ns(void *endpoint, const struct pp_message *m) {
+    const struct endpoint *e = endpoint;
+    const struct channel *c = &e->local->channels[m->channel];
+    if (e->local->program->channels[m->channel].to_rank == e->rank) {
+        return c->slots[c->receive_at[m->sequence] & c->slot_mask].due_ns;
+    }
+    return c->buffers > 0 ? 0 : c->slots[c->send_at[m->sequence] & c->slot_mask].moved_ns;
+}
+
 /* ---- transport ---- */
 
 static const struct pp_transport_ops local_ops = {.api = PP_TRANSPORT_API,
@@ -272,7 +284,8 @@ static const struct pp_transport_ops local_ops = {.api = PP_TRANSPORT_API,
                                                   .post_recv = local_receive,
                                                   .test = local_test,
                                                   .under_way = local_under_way,
-                                                  .peer_posted_ns = local_peer_posted_ns};
+                                                  .peer_posted_ns = local_peer_posted_ns,
+                                                  .done_ns = local_done_ns};
 
 enum pp_status pp_local_open(const struct pp_program *program,
                              const struct pp_local_options *options,

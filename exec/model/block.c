@@ -39,7 +39,7 @@ void pp_block_forward(const struct pp_stage *s, int32_t i, char *stash, const vo
               false);
     d->rope(s->context, qkv, &shape, s->shape->rope_theta, false);
     d->attention(s->context, o, (float *)(void *)(stash + at->lse), qkv, &shape);
-    d->copy(s->context, x2, x, tokens * width * s->act_bytes);
+    d->copy(s->context, x2, x, pp_stage_stream_bytes(s));
     d->linear(s->context, x2, o, pp_stage_weight(s, p->o), tokens, q_width(s->shape), width, true);
 }
 

@@ -29,7 +29,7 @@ void pp_head_input_grad(const struct pp_stage *s, const struct pp_buffers *b, co
                           vocab);
     d->linear_input_grad(s->context, h_grad, logits_grad, pp_stage_weight(s, s->layout->head),
                          tokens, width, vocab, false);
-    d->zero(s->context, grad, tokens * width * s->act_bytes);
+    d->zero(s->context, grad, pp_stage_stream_bytes(s));
     d->norm_grad(s->context, grad, s->grads + s->layout->final_norm, h_grad, x,
                  (const float *)(const void *)(b->stash + s->stash.rstd),
                  pp_stage_weight(s, s->layout->final_norm), tokens, width);

@@ -105,6 +105,7 @@ enum pp_status pp_layout_init(struct pp_layout *layout, const struct pp_shape *s
         l.head =
             begin(&l, "", "lm_head.weight", shape->vocab, shape->hidden, scale_of(shape->hidden));
     }
+    l.count = pp_max_i64(l.count, 1); /* a stage without modules: kernels take no empty blocks */
     l.count = (l.count + PP_LAYOUT_ALIGN - 1) / PP_LAYOUT_ALIGN * PP_LAYOUT_ALIGN;
     *layout = l;
     return PP_OK;

@@ -48,7 +48,7 @@ void pp_mlp_forward(const struct pp_stage *s, int32_t i, char *stash, void *y) {
     s->device->norm(s->context, stash + at->h2, (float *)(void *)(stash + at->rstd2),
                     stash + at->x2, pp_stage_weight(s, s->layout->layers[i].norm2), tokens, width,
                     s->shape->norm_epsilon);
-    s->device->copy(s->context, y, stash + at->x2, tokens * width * s->act_bytes);
+    s->device->copy(s->context, y, stash + at->x2, pp_stage_stream_bytes(s));
     if (is_moe(s, i)) {
         pp_moe_forward(s, i, stash, y);
     }
@@ -73,7 +73,7 @@ void pp_mlp_input_grad(const struct pp_stage *s, int32_t i, char *stash, void *g
     s->device->norm_grad(s->context, grad, s->grads + p->norm2, h_grad, stash + at->x2,
                          (const float *)(const void *)(stash + at->rstd2),
                          pp_stage_weight(s, p->norm2), tokens, width);
-    s->device->copy(s->context, stash + at->x2, grad, tokens * width * s->act_bytes);
+    s->device->copy(s->context, stash + at->x2, grad, pp_stage_stream_bytes(s));
 }
 
 void pp_mlp_weight_grad(const struct pp_stage *s, int32_t i, char *stash, const void *y_grad) {

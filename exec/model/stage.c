@@ -8,10 +8,6 @@ static int32_t layers_of(const struct pp_stage *s) {
     return s->modules.layer_end - s->modules.layer_begin;
 }
 
-static int64_t stream_bytes(const struct pp_stage *s) {
-    return pp_stage_tokens(s) * s->shape->hidden * s->act_bytes;
-}
-
 static void *stream(const struct pp_stage *s, const struct pp_buffers *b, int32_t i) {
     if (s->stash.x[i] >= 0) {
         return b->stash + s->stash.x[i];
@@ -52,7 +48,7 @@ void pp_stage_forward(const struct pp_stage *s, const struct pp_buffers *b) {
         pp_head_forward(s, b, stream(s, b, layers));
         lap(s, s->shape->layers, PP_F, &since);
     } else if (layers == 0 && !s->modules.embedding) {
-        s->device->copy(s->context, b->output, b->input, stream_bytes(s));
+        s->device->copy(s->context, b->output, b->input, pp_stage_stream_bytes(s));
     }
 }
 
@@ -62,19 +58,19 @@ void pp_stage_input_grad(const struct pp_stage *s, const struct pp_buffers *b) {
     int64_t since = pp_now_ns();
     if (s->modules.head) {
         pp_head_input_grad(s, b, stream(s, b, layers), grad);
-        s->device->copy(s->context, stream_grad(s, b, layers), grad, stream_bytes(s));
+        s->device->copy(s->context, stream_grad(s, b, layers), grad, pp_stage_stream_bytes(s));
         lap(s, s->shape->layers, PP_I, &since);
     } else {
-        s->device->copy(s->context, grad, b->output_grad, stream_bytes(s));
+        s->device->copy(s->context, grad, b->output_grad, pp_stage_stream_bytes(s));
     }
     for (int32_t i = layers - 1; i >= 0; i--) {
         pp_mlp_input_grad(s, i, b->stash, grad);
         pp_block_input_grad(s, i, b->stash, stream(s, b, i), grad);
-        s->device->copy(s->context, stream_grad(s, b, i), grad, stream_bytes(s));
+        s->device->copy(s->context, stream_grad(s, b, i), grad, pp_stage_stream_bytes(s));
         lap(s, s->modules.layer_begin + i, PP_I, &since);
     }
     if (layers == 0 && !s->modules.embedding && !s->modules.head) {
-        s->device->copy(s->context, b->input_grad, b->output_grad, stream_bytes(s));
+        s->device->copy(s->context, b->input_grad, b->output_grad, pp_stage_stream_bytes(s));
     }
 }
 

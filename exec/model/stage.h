@@ -58,6 +58,10 @@ void pp_stage_weight_grad(const struct pp_stage *s, const struct pp_buffers *b);
 static inline int64_t pp_stage_tokens(const struct pp_stage *s) {
     return pp_batch_tokens(&s->batch);
 }
+/** Of the residual stream: what goes from stage to stage. */
+static inline int64_t pp_stage_stream_bytes(const struct pp_stage *s) {
+    return pp_stage_tokens(s) * s->shape->hidden * s->act_bytes;
+}
 static inline const void *pp_stage_weight(const struct pp_stage *s, int64_t offset) {
     return (const char *)s->weights + offset * s->act_bytes;
 }

@@ -128,6 +128,7 @@ struct pp_scratch_sizes pp_scratch_sizes_of(const struct pp_transformer *t) {
     int64_t tokens = pp_batch_tokens(&batch);
     int64_t inner = (int64_t)s->heads * s->head_dim;
     struct pp_scratch_sizes sizes = {
+        .losses = t->config.microbatches,
         .stream = tokens * s->hidden,
         .qkv = tokens * ((int64_t)s->heads + 2 * (int64_t)s->kv_heads) * s->head_dim,
         .tokens = tokens,
@@ -147,7 +148,8 @@ struct pp_scratch_sizes pp_scratch_sizes_of(const struct pp_transformer *t) {
 
 int64_t pp_scratch_bytes(const struct pp_scratch_sizes *sizes, int64_t act_bytes) {
     return (2 * sizes->stream + sizes->inner + sizes->qkv + sizes->rows) * act_bytes +
-           (sizes->row_weights + sizes->tokens) * FLOAT_BYTES;
+           (sizes->row_weights + sizes->tokens) * FLOAT_BYTES +
+           sizes->losses * (int64_t)sizeof(double);
 }
 
 static int64_t state_bytes(const struct pp_transformer *t, int32_t part, int64_t act_bytes) {

@@ -13,7 +13,7 @@ struct pp_transformer {
 
 /** Elements of each part of a rank's scratch memory. */
 struct pp_scratch_sizes {
-    int64_t stream, inner, qkv, rows, row_weights, tokens;
+    int64_t stream, inner, qkv, rows, row_weights, tokens, losses;
 };
 struct pp_scratch_sizes pp_scratch_sizes_of(const struct pp_transformer *t);
 int64_t pp_scratch_bytes(const struct pp_scratch_sizes *sizes, int64_t act_bytes);

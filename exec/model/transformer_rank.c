@@ -86,10 +86,10 @@ static enum pp_status check_schedule(const struct pp_transformer *t, const struc
     return PP_OK;
 }
 
-/* Of the device; at least a byte, so that NULL means that there was no memory. */
+/* Of the device; nothing (NULL) if there is no need. @return false: no memory */
 static bool take(struct pp_transformer_rank *r, int64_t bytes, void **memory_p) {
-    *memory_p = r->device->alloc(r->context, pp_max_i64(bytes, 1));
-    return *memory_p != NULL;
+    *memory_p = bytes > 0 ? r->device->alloc(r->context, bytes) : NULL;
+    return bytes == 0 || *memory_p != NULL;
 }
 
 static bool take_floats(struct pp_transformer_rank *r, int64_t count, float **memory_p) {
@@ -105,13 +105,12 @@ static bool take_scratch(struct pp_transformer_rank *r) {
     int64_t act = r->device->act_bytes(r->context);
     void *targets = NULL;
     void *losses = NULL;
-    int32_t microbatches = r->transformer->config.microbatches;
     bool taken = take(r, n.stream * act, &s->grad) && take(r, n.stream * act, &s->hidden) &&
                  take(r, n.inner * act, &s->inner) && take(r, n.qkv * act, &s->qkv) &&
                  take(r, n.rows * act, &s->rows) &&
                  take_floats(r, n.row_weights, &s->row_weight_grad) &&
                  take(r, n.tokens * (int64_t)sizeof(int32_t), &targets) &&
-                 take(r, microbatches * (int64_t)sizeof(double), &losses);
+                 take(r, n.losses * (int64_t)sizeof(double), &losses);
     s->targets = targets;
     r->losses = losses;
     return taken;
@@ -325,20 +324,23 @@ static void reduce(const struct pp_transformer_rank *r, const struct pp_stage *s
     }
 }
 
-static void move_out(const struct pp_stage *s, const struct pp_work *w) {
+/* The first stage has no input; one without layers keeps nothing. */
+static void offload(const struct pp_stage *s, const struct pp_work *w) {
     if (w->input != NULL) {
-        int64_t bytes = pp_stage_tokens(s) * s->shape->hidden * s->act_bytes;
-        s->device->download(s->context, w->host_input, w->input, bytes);
+        s->device->download(s->context, w->host_input, w->input, pp_stage_stream_bytes(s));
     }
-    s->device->download(s->context, w->host_stash, w->stash, s->stash.bytes);
+    if (s->stash.bytes > 0) {
+        s->device->download(s->context, w->host_stash, w->stash, s->stash.bytes);
+    }
 }
 
-static void move_in(const struct pp_stage *s, const struct pp_work *w) {
+static void reload(const struct pp_stage *s, const struct pp_work *w) {
     if (w->input != NULL) {
-        int64_t bytes = pp_stage_tokens(s) * s->shape->hidden * s->act_bytes;
-        s->device->upload(s->context, w->input, w->host_input, bytes);
+        s->device->upload(s->context, w->input, w->host_input, pp_stage_stream_bytes(s));
     }
-    s->device->upload(s->context, w->stash, w->host_stash, s->stash.bytes);
+    if (s->stash.bytes > 0) {
+        s->device->upload(s->context, w->stash, w->host_stash, s->stash.bytes);
+    }
 }
 
 static enum pp_status start(void *context, const struct pp_work *w, struct pp_err *err) {
@@ -362,10 +364,10 @@ static enum pp_status start(void *context, const struct pp_work *w, struct pp_er
         reduce(r, s, w);
         return PP_OK;
     case PP_OFFLOAD:
-        move_out(s, w);
+        offload(s, w);
         return PP_OK;
     case PP_RELOAD:
-        move_in(s, w);
+        reload(s, w);
         return PP_OK;
     default:
         break;

@@ -160,17 +160,15 @@ static void way_case(struct suite *s, const void *what) {
     s->ops->combine(s->context, y->device, rows->device, &r.on_device, WIDTH);
     s->ops->combine_grad(s->context, drows->device, dweight->device, x->device, rows->device,
                          &r.on_device, WIDTH);
+    double *ones = scratch(s, choices);
     for (int64_t i = 0; i < choices; i++) {
-        int64_t token = i / z->per_token * WIDTH;
-        int64_t row = (int64_t)r.rows[i] * WIDTH;
-        for (int64_t j = 0; j < WIDTH; j++) {
-            gathered->at[row + j] = x->at[token + j];
-            dx->at[token + j] += rows->at[row + j];
-            y->at[token + j] += r.weights[i] * rows->at[row + j];
-            drows->at[row + j] = r.weights[i] * x->at[token + j];
-            dweight->at[i] += x->at[token + j] * rows->at[row + j];
-        }
+        ones[i] = 1;
     }
+    oracle_gather(gathered->at, x->at, r.rows, z->tokens, z->per_token, WIDTH);
+    oracle_combine(dx->at, ones, rows->at, r.rows, z->tokens, z->per_token, WIDTH);
+    oracle_combine(y->at, r.weights, rows->at, r.rows, z->tokens, z->per_token, WIDTH);
+    oracle_combine_grad(drows->at, dweight->at, x->at, r.weights, rows->at, r.rows, z->tokens,
+                        z->per_token, WIDTH);
     check_close_by(s, "gather", gathered, gathered->at, 0);
     check_close(s, "gather_grad", dx, dx->at);
     check_close(s, "combine", y, y->at);

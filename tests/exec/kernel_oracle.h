@@ -302,6 +302,39 @@ static inline void oracle_route_grad(double *dlogits, const double *weight, cons
     }
 }
 
+/* row[tokens * per_token] is each choice's in rows; y += weight * rows */
+static inline void oracle_combine(double *y, const double *weight, const double *rows,
+                                  const int32_t *row, int64_t tokens, int64_t per_token,
+                                  int64_t width) {
+    for (int64_t i = 0; i < tokens * per_token; i++) {
+        for (int64_t j = 0; j < width; j++) {
+            y[i / per_token * width + j] += weight[i] * rows[row[i] * width + j];
+        }
+    }
+}
+
+/* dweight must begin with zeros */
+static inline void oracle_combine_grad(double *drows, double *dweight, const double *dy,
+                                       const double *weight, const double *rows, const int32_t *row,
+                                       int64_t tokens, int64_t per_token, int64_t width) {
+    for (int64_t i = 0; i < tokens * per_token; i++) {
+        for (int64_t j = 0; j < width; j++) {
+            drows[row[i] * width + j] = weight[i] * dy[i / per_token * width + j];
+            dweight[i] += rows[row[i] * width + j] * dy[i / per_token * width + j];
+        }
+    }
+}
+
+/* A gather is a combination with weights of one, the other way. */
+static inline void oracle_gather(double *rows, const double *x, const int32_t *row, int64_t tokens,
+                                 int64_t per_token, int64_t width) {
+    for (int64_t i = 0; i < tokens * per_token; i++) {
+        for (int64_t j = 0; j < width; j++) {
+            rows[row[i] * width + j] = x[i / per_token * width + j];
+        }
+    }
+}
+
 /* ---- optimizer ---- */
 
 static inline void oracle_adamw(double *parameter, double *m, double *v, const double *grad,

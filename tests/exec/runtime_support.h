@@ -12,6 +12,32 @@
 
 enum { RUN_RANKS = 32 };
 
+/* A program of a schedule whose actions take as long on every stage; messages take no time. */
+static inline void make_timed_case(struct program_case *c, struct pp_sched *order, int64_t f_ns,
+                                   int64_t others_ns) {
+    *c = (struct program_case){0};
+    for (int32_t stage = 0; stage < PROGRAM_STAGES; stage++) {
+        c->times[0][stage] = c->times[1][stage] = c->times[2][stage] = f_ns;
+        c->times[3][stage] = 2 * f_ns;
+        c->times[4][stage] = others_ns;
+        c->input_bytes[stage] = 192;
+        c->stash_bytes[stage] = 320;
+    }
+    c->costs = (struct pp_engine_costs){.compute = {.f_ns = c->times[0],
+                                                    .i_ns = c->times[1],
+                                                    .w_ns = c->times[2],
+                                                    .b_ns = c->times[3],
+                                                    .offload_ns = c->times[4]},
+                                        .unshard_ns = c->times[4],
+                                        .reduce_ns = c->times[4]};
+    c->sizes =
+        (struct pp_program_sizes){.input_bytes = c->input_bytes, .stash_bytes = c->stash_bytes};
+    c->lowered = lower(order, PP_LOWER_OURS);
+    pp_sched_destroy(order);
+    program_case_expect(c);
+    program_case_create(c);
+}
+
 /* How a run is made. Zero: rendezvous, one thread, work is done at once. */
 struct how {
     int32_t buffers;

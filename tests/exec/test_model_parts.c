@@ -251,6 +251,31 @@ Test(sizes, state_is_what_the_modules_hold) {
     }
 }
 
+Test(sizes, what_is_taken_on_the_device_is_what_was_told) {
+    static const char *const names[] = {"1F1B", "Interleaved1F1B", "DualPipe"};
+    for (int32_t kind = 0; kind < MODEL_KIND_COUNT; kind++) {
+        for (int32_t i = 0; i < 3; i++) {
+            struct pp_transformer_config c = small_config(kind, 5, 4);
+            struct pp_sched *s = make_schedule(names[i], 2, i == 0 ? 1 : 2, 4);
+            struct pp_transformer *t = make_transformer(&c, s->part_count);
+            int64_t input[8];
+            int64_t stash[8];
+            int64_t fixed[8];
+            int64_t told = 0;
+            pp_transformer_sizes(t, s, sizeof(float), input, stash, fixed);
+            for (int32_t stage = 0; stage < s->stage_count; stage++) {
+                told += s->stage_rank[stage] == 0 ? fixed[stage] : 0;
+            }
+            allocated_bytes = 0;
+            struct pp_device_ops device = test_device(false);
+            cr_assert_eq(open_one(t, s, &device, NULL), PP_OK);
+            cr_assert(allocated_bytes <= told && allocated_bytes > told - 8, "%lld bytes, not %lld",
+                      (long long)allocated_bytes, (long long)told);
+            pp_transformer_destroy(t);
+        }
+    }
+}
+
 Test(sizes, parameters_are_drawn_by_name) {
     struct pp_transformer_config c = small_config(MOE_SHARED_MODEL, 3, 2);
     struct pipeline p;
@@ -375,6 +400,16 @@ Test(actions, what_is_offloaded_comes_back_elsewhere) {
     free(b.states);
     close_pipeline(&p);
     close_pipeline(&straight);
+}
+
+Test(actions, nothing_is_taken_while_a_step_runs) {
+    struct pp_transformer_config c = small_config(MOE_SHARED_MODEL, 3, 2);
+    struct pipeline p;
+    open_pipeline(&p, &c, 2);
+    allocated_bytes = 0;
+    run_step(&p, 0, true, true);
+    cr_assert_eq(allocated_bytes, 0);
+    close_pipeline(&p);
 }
 
 Test(actions, messages_are_not_the_transformers) {

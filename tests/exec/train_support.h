@@ -83,11 +83,36 @@ static inline struct pp_transformer *make_transformer(const struct pp_transforme
     return t;
 }
 
+/* ---- a device whose memory begins poisoned, and is counted ---- */
+
+static int64_t allocated_bytes;
+
+static inline void *poisoned_alloc(void *context, int64_t bytes) {
+    void *memory = pp_host_ops.alloc(context, bytes);
+    memset(memory, POISON, (size_t)bytes);
+    allocated_bytes += bytes;
+    return memory;
+}
+
+static inline void copy_floats(void *context, void *to, const float *from, int64_t count) {
+    (void)context;
+    memcpy(to, from, (size_t)count * sizeof(float));
+}
+
+/* @param casts  weights are used from a copy, as on a device with another activation type */
+static inline struct pp_device_ops test_device(bool casts) {
+    struct pp_device_ops device = pp_host_ops;
+    device.alloc = poisoned_alloc;
+    device.cast = casts ? copy_floats : NULL;
+    return device;
+}
+
 /* A pipeline run by hand: a rank a stage, buffers of one microbatch. */
 struct pipeline {
     struct pp_transformer *transformer;
     struct pp_sched *sched;
     int32_t stages;
+    struct pp_device_ops device;
     struct pp_host *hosts[TRAIN_MAX_STAGES];
     struct pp_transformer_rank *ranks[TRAIN_MAX_STAGES];
     int64_t input_bytes[TRAIN_MAX_STAGES], stash_bytes[TRAIN_MAX_STAGES];
@@ -97,14 +122,14 @@ struct pipeline {
 static inline void open_pipeline(struct pipeline *p, const struct pp_transformer_config *config,
                                  int32_t stages) {
     struct pp_err err = {0};
-    *p = (struct pipeline){.stages = stages};
+    *p = (struct pipeline){.stages = stages, .device = test_device(false)};
     p->transformer = make_transformer(config, stages);
     p->sched = make_schedule("GPipe", stages, 1, config->microbatches);
     pp_transformer_sizes(p->transformer, p->sched, sizeof(float), p->input_bytes, p->stash_bytes,
                          p->fixed_bytes);
     for (int32_t i = 0; i < stages; i++) {
         cr_assert_eq(pp_host_create(&p->hosts[i], &err), PP_OK, "%s", err.message);
-        cr_assert_eq(pp_transformer_open(p->transformer, p->sched, i, &pp_host_ops, p->hosts[i],
+        cr_assert_eq(pp_transformer_open(p->transformer, p->sched, i, &p->device, p->hosts[i],
                                          &p->ranks[i], &err),
                      PP_OK, "%s", err.message);
     }
