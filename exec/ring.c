@@ -1,6 +1,8 @@
 #define _GNU_SOURCE /* F_OFD_SETLK */
 #include "exec/ring.h"
 
+#include "exec/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -164,19 +166,6 @@ enum pp_status pp_ring_create(const char *folder, int32_t rank, const char *prog
     return PP_OK;
 }
 
-void pp_ring_destroy(struct pp_ring *ring) {
-    if (ring == NULL) {
-        return;
-    }
-    if (ring->descriptor < 0) {
-        free(ring->file);
-    } else {
-        munmap(ring->file, sizeof *ring->file);
-        close(ring->descriptor);
-    }
-    free(ring);
-}
-
 void pp_ring_write(struct pp_ring *ring, const struct pp_event *event) {
     uint64_t words[EVENT_WORDS];
     memcpy(words, event, sizeof words);
@@ -257,6 +246,12 @@ static void take_events(const struct file *file, struct pp_ring_reading *reading
     }
 }
 
+/* Where it cannot be told, yes: nobody is said to be dead who may live. */
+static bool is_locked(int fd) {
+    struct flock lock = whole_file(F_RDLCK);
+    return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
 enum pp_status pp_ring_read(const char *folder, int32_t rank, const char *program_hash,
                             struct pp_ring_reading *reading_p, struct pp_err *err) {
     char path[PP_RING_PATH_BYTES];
@@ -266,11 +261,12 @@ enum pp_status pp_ring_read(const char *folder, int32_t rank, const char *progra
     if (fd < 0) {
         return pp_fail(err, PP_E_FILE, "cannot read %s: %s", path, strerror(errno));
     }
-    /* first whether it lives, then what it wrote: of a dead writer nothing is missed */
-    struct flock lock = whole_file(F_RDLCK);
-    bool locked = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    /* Asked before what it wrote is read, so that of a dead writer nothing is missed, and after, as
+     * the writer may have come in between. */
+    bool locked = is_locked(fd);
     struct file file;
     enum pp_status status = read_bytes(fd, path, &file, err);
+    locked = locked || is_locked(fd);
     close(fd);
     PP_TRY(status);
     PP_TRY(check_header(&file.header, path, program_hash, err));
@@ -317,4 +313,30 @@ int32_t pp_ring_last_action(const struct pp_ring_reading *reading) {
     }
     const struct pp_event *e = &reading->events[at];
     return e->action >= 0 ? e->action : e->other;
+}
+
+/* ---- leaving ---- */
+
+void pp_ring_destroy(struct pp_ring *ring) {
+    if (ring == NULL) {
+        return;
+    }
+    struct pp_ring_reading own;
+    take_events(ring->file, &own);
+    const struct pp_event *last = own.count > 0 ? &own.events[own.count - 1] : NULL;
+    if (last != NULL && last->kind != PP_EVENT_STEP_DONE && last->kind != PP_EVENT_FAILED) {
+        const struct pp_event gave_up = {.time_ns = pp_now_ns(),
+                                         .step = last->step,
+                                         .action = pp_ring_last_action(&own),
+                                         .other = -1,
+                                         .kind = PP_EVENT_FAILED};
+        pp_ring_write(ring, &gave_up);
+    }
+    if (ring->descriptor < 0) {
+        free(ring->file);
+    } else {
+        munmap(ring->file, sizeof *ring->file);
+        close(ring->descriptor);
+    }
+    free(ring);
 }

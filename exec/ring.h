@@ -42,7 +42,9 @@ void pp_ring_path(const char *folder, int32_t rank, char *path, size_t size);
  *  @return PP_OK, PP_E_IO (cannot be written, or another process holds it), PP_E_NOMEM */
 enum pp_status pp_ring_create(const char *folder, int32_t rank, const char *program_hash,
                               struct pp_ring **ring_p, struct pp_err *err);
-void pp_ring_destroy(struct pp_ring *ring); /* leaves the file */
+/** Leaves the file. Within a step a last event says that the rank failed: it gave up, but did not
+ * die. */
+void pp_ring_destroy(struct pp_ring *ring);
 
 void pp_ring_write(struct pp_ring *ring, const struct pp_event *event);
 

@@ -371,7 +371,7 @@ Test(checkpoint, bears_any_bytes) {
     write_step(f.path, &h, 1, 1);
     fill_held(&h, 9);
     uint64_t state = 5;
-    for (int round = 0; round < 1500; round++) {
+    for (int round = 0; round < 800; round++) {
         char name[32] = "manifest", path[160];
         if (round % 2 == 0) {
             snprintf(name, sizeof name, "stage-%04d.bin", round / 2 % STAGES);

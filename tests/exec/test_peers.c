@@ -4,12 +4,17 @@
 #include "tests/exec/folder_support.h"
 #include "tests/exec/program_support.h"
 
-enum { RANKS = 4 };
+#include <signal.h>
+#include <sys/wait.h>
+
+enum { RANKS = 4, MOST_EVENTS = 64 };
 
 struct scene {
     struct folder folder;
     struct program_case c;
     struct pp_ring *rings[RANKS];
+    struct pp_event events[RANKS][MOST_EVENTS]; /* written since the ring was made */
+    int32_t event_count[RANKS];
     struct pp_peers peers; /* of rank 0 */
 };
 
@@ -17,12 +22,32 @@ static void make_ring(struct scene *s, int32_t rank) {
     struct pp_err err = {0};
     cr_assert_eq(pp_ring_create(s->folder.path, rank, s->c.program->hash, &s->rings[rank], &err),
                  PP_OK, "%s", err.message);
+    s->event_count[rank] = 0;
 }
 
-/* Its process ends. */
+/* Its process ends as it should. */
 static void end_ring(struct scene *s, int32_t rank) {
     pp_ring_destroy(s->rings[rank]);
     s->rings[rank] = NULL;
+}
+
+/* A process that wrote the same ends without a word. */
+static void die(struct scene *s, int32_t rank) {
+    end_ring(s, rank);
+    pid_t child = fork();
+    if (child == 0) {
+        struct pp_ring *ring = NULL;
+        if (pp_ring_create(s->folder.path, rank, s->c.program->hash, &ring, NULL) != PP_OK) {
+            _exit(1);
+        }
+        for (int32_t i = 0; i < s->event_count[rank]; i++) {
+            pp_ring_write(ring, &s->events[rank][i]);
+        }
+        kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status));
 }
 
 static void make_scene(struct scene *s, const char *schedule, int32_t stages_per_rank) {
@@ -52,6 +77,8 @@ static void note(struct scene *s, int32_t rank, int32_t kind, int64_t step, int3
                                .other = other,
                                .kind = kind};
     pp_ring_write(s->rings[rank], &e);
+    cr_assert_lt(s->event_count[rank], MOST_EVENTS);
+    s->events[rank][s->event_count[rank]++] = e;
 }
 
 static int32_t find_action(const struct scene *s, enum pp_action_type type, int32_t stage,
@@ -100,7 +127,7 @@ Test(peers, names_a_dead_rank_and_where_it_stood) {
     int32_t f = find_action(&s, PP_F, 2, 1);
     note(&s, 2, PP_EVENT_STARTED, 5, f, -1);
     expect_quiet(&s);
-    end_ring(&s, 2);
+    die(&s, 2);
     expect_seen(&s, PP_FAIL_DEAD, 2, f,
                 "rank 2 died in 2F1 (stage 2, microbatch 1) of step 5: its process ");
 
@@ -113,15 +140,15 @@ Test(peers, names_a_dead_rank_and_where_it_stood) {
 Test(peers, names_a_dead_rank_that_stood_nowhere) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
-    end_ring(&s, 3);
+    die(&s, 3);
     expect_seen(&s, PP_FAIL_DEAD, 3, -1, "rank 3 died before its first step: its process ");
     make_ring(&s, 3);
     begin_all(&s, 0);
-    end_ring(&s, 3);
+    die(&s, 3);
     expect_seen(&s, PP_FAIL_DEAD, 3, -1, "rank 3 died in step 0: ");
     make_ring(&s, 3);
     note(&s, 3, PP_EVENT_STARTED, 0, INT32_MAX, -1); /* of a file: anything */
-    end_ring(&s, 3);
+    die(&s, 3);
     expect_seen(&s, PP_FAIL_DEAD, 3, -1, "rank 3 died in step 0: ");
     end_scene(&s);
 }
@@ -131,7 +158,7 @@ Test(peers, who_has_done_the_step_may_leave) {
     make_scene(&s, "1F1B", 1);
     begin_all(&s, 7);
     note(&s, 1, PP_EVENT_STEP_DONE, 7, -1, -1);
-    end_ring(&s, 1);
+    die(&s, 1);
     expect_quiet(&s);
     note(&s, 0, PP_EVENT_BEGIN, 8, -1, -1); /* but not the one after */
     expect_seen(&s, PP_FAIL_DEAD, 1, -1, "rank 1 died after step 7: ");
@@ -151,6 +178,11 @@ Test(peers, names_a_rank_that_failed) {
     expect_seen(&s, PP_FAIL_ABORTED, 1, recv, "rank 1 failed in 1RECV_F0");
     make_ring(&s, 1);
     expect_seen(&s, PP_FAIL_ABORTED, 2, -1, "rank 2 failed");
+    note(&s, 3, PP_EVENT_STARTED, 1, find_action(&s, PP_F, 3, 0), -1);
+    end_ring(&s, 3); /* gave up within the step, as by a deadline */
+    end_ring(&s, 2);
+    make_ring(&s, 2);
+    expect_seen(&s, PP_FAIL_ABORTED, 3, find_action(&s, PP_F, 3, 0), "rank 3 failed in 3F0");
     end_scene(&s);
 }
 
