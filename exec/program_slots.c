@@ -1,31 +1,9 @@
-/* The arenas. A rank's list is walked once, which gives the tenants: what is made when, and who
- * uses it last. Slots of one size are a class; a slot that has been free longest is taken first, so
- * that a gate is seldom still to be waited for.
- *
- * Times are those of the expected trace. A tenant is made when its first action starts if that is
- * compute, else when its rank hands that over: at the end of the compute before. So a rank's
- * tenants are made in the order of its list, and also a runtime that hands nothing over before its
- * gates are open comes to the end. The parts of a pair may run at once: what they make is made when
- * the first of them starts. */
+/* The arenas. Slots of one size are a class; a slot that has been free longest is taken first, so
+ * that a gate is seldom still to be waited for. */
 #include "exec/program_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct tenant {
-    int64_t made_ns;
-    int64_t free_ns;     /* from when on another may be made in its slot */
-    int64_t bytes;       /* of its class, after find_classes */
-    int32_t first, last; /* actions; last -1 while not known */
-    int32_t slot, size_class;
-    bool on_host;
-};
-
-/* Of a stage's microbatch: who holds what now; -1. */
-struct unit {
-    int32_t input, stash, output_grad; /* tenants */
-    int32_t offload;                   /* action */
-};
 
 struct size_class {
     int64_t bytes;
@@ -46,162 +24,14 @@ struct planner {
     struct pp_program *program;
     const struct pp_sched *s;
     const struct pp_program_sizes *sizes;
-    const struct pp_trace *expected;
-    struct unit *units;     /* [stage_count * microbatch_count] */
-    struct tenant *tenants; /* of the rank, in the order of its list */
-    int32_t tenant_count;
-    int32_t *by_end;    /* [tenant_count] by free_ns */
-    struct slot *slots; /* [tenant_count] */
+    struct pp_tenants tenants; /* of the rank */
+    int32_t *by_end;           /* [tenants.count] by free_ns */
+    struct slot *slots;        /* [tenants.count] */
     int32_t slot_count;
     struct size_class *classes; /* host memory last, large sizes first */
     int32_t class_count;
     int32_t *first_stage, *next_stage; /* [rank_count], [stage_count] stages of a rank; -1 */
 };
-
-static int64_t round_up(int64_t bytes) {
-    return (bytes + PP_SLOT_ALIGN_BYTES - 1) / PP_SLOT_ALIGN_BYTES * PP_SLOT_ALIGN_BYTES;
-}
-
-/* ---- tenants ---- */
-
-static struct unit *unit_of(const struct planner *p, int32_t stage, int32_t microbatch) {
-    return &p->units[(int64_t)stage * p->s->microbatch_count + microbatch];
-}
-
-/* @return -1 if there is nothing to hold */
-static int32_t make(struct planner *p, int32_t first, int64_t made_ns, int64_t bytes,
-                    bool on_host) {
-    if (bytes == 0) {
-        return -1;
-    }
-    p->tenants[p->tenant_count] = (struct tenant){.made_ns = made_ns,
-                                                  .free_ns = INT64_MAX,
-                                                  .bytes = round_up(bytes),
-                                                  .first = first,
-                                                  .last = -1,
-                                                  .slot = -1,
-                                                  .on_host = on_host};
-    return p->tenant_count++;
-}
-
-/* Ends a tenant with action `last`. What its rank does not wait for anyway is waited for by a gate,
- * and has to be over before. */
-static void end(struct planner *p, int64_t number, int32_t last) {
-    if (number >= 0) {
-        struct tenant *t = &p->tenants[number];
-        t->last = last;
-        t->free_ns = p->expected->end_ns[last] + !pp_action_is_compute(&p->s->actions[last]);
-    }
-}
-
-static void bind_forward(struct planner *p, int32_t at, int64_t made_ns) {
-    const struct pp_action *a = &p->s->actions[at];
-    struct pp_bound *b = &p->program->bound[at];
-    struct unit *u = unit_of(p, a->stage, a->microbatch);
-    int32_t after = pp_sched_stage_after(p->s, a->stage);
-    b->input = u->input;
-    b->stash = u->stash = make(p, at, made_ns, p->sizes->stash_bytes[a->stage], false);
-    b->output = make(p, at, made_ns, pp_program_input_bytes(p->s, p->sizes, after), false);
-    if (after >= 0 && p->s->stage_rank[after] == p->s->stage_rank[a->stage]) {
-        unit_of(p, after, a->microbatch)->input = (int32_t)b->output;
-    }
-}
-
-static void bind_backward(struct planner *p, int32_t at, int64_t made_ns) {
-    const struct pp_action *a = &p->s->actions[at];
-    struct pp_bound *b = &p->program->bound[at];
-    struct unit *u = unit_of(p, a->stage, a->microbatch);
-    int32_t before = pp_sched_stage_before(p->s, a->stage);
-    b->input = u->input;
-    b->stash = u->stash;
-    b->output_grad = u->output_grad;
-    if (a->type != PP_W) {
-        b->input_grad =
-            make(p, at, made_ns, pp_program_input_bytes(p->s, p->sizes, a->stage), false);
-        if (before >= 0 && p->s->stage_rank[before] == p->s->stage_rank[a->stage]) {
-            unit_of(p, before, a->microbatch)->output_grad = (int32_t)b->input_grad;
-        }
-    }
-    if (a->type != PP_I) {
-        end(p, u->input, at);
-        end(p, u->stash, at);
-        end(p, u->output_grad, at);
-    }
-}
-
-static void bind_message(struct planner *p, int32_t at, int64_t made_ns) {
-    const struct pp_action *a = &p->s->actions[at];
-    struct pp_bound *b = &p->program->bound[at];
-    struct unit *u = unit_of(p, a->stage, a->microbatch);
-    bool is_output = a->type == PP_SEND_F || a->type == PP_RECV_B;
-    b->message_bytes = pp_program_input_bytes(
-        p->s, p->sizes, is_output ? pp_sched_stage_after(p->s, a->stage) : a->stage);
-    if (a->type == PP_SEND_F || a->type == PP_SEND_B) {
-        const struct pp_bound *maker = &p->program->bound[p->s->producer[at]];
-        b->message = is_output ? maker->output : maker->input_grad;
-        end(p, b->message, at);
-        return;
-    }
-    b->message = make(p, at, made_ns, b->message_bytes, false);
-    *(is_output ? &u->output_grad : &u->input) = (int32_t)b->message;
-}
-
-static void bind_trip(struct planner *p, int32_t at, int64_t made_ns) {
-    const struct pp_action *a = &p->s->actions[at];
-    struct pp_bound *b = &p->program->bound[at];
-    struct unit *u = unit_of(p, a->stage, a->microbatch);
-    int64_t input_bytes = pp_program_input_bytes(p->s, p->sizes, a->stage);
-    int64_t stash_bytes = p->sizes->stash_bytes[a->stage];
-    if (a->type == PP_OFFLOAD) {
-        b->input = u->input;
-        b->stash = u->stash;
-        end(p, u->input, at);
-        end(p, u->stash, at);
-        b->host_input = make(p, at, made_ns, input_bytes, true);
-        b->host_stash = make(p, at, made_ns, stash_bytes, true);
-        u->offload = at;
-        return;
-    }
-    pp_bound_wait(b, u->offload);
-    b->host_input = p->program->bound[u->offload].host_input;
-    b->host_stash = p->program->bound[u->offload].host_stash;
-    end(p, b->host_input, at);
-    end(p, b->host_stash, at);
-    b->input = u->input = make(p, at, made_ns, input_bytes, false);
-    b->stash = u->stash = make(p, at, made_ns, stash_bytes, false);
-}
-
-/* Walks a rank's list. Offsets of its actions are the numbers of their tenants for now. */
-static void find_tenants(struct planner *p, int32_t rank) {
-    const struct pp_sched *s = p->s;
-    const int64_t *start_ns = p->expected->start_ns;
-    const int64_t *end_ns = p->expected->end_ns;
-    int64_t pair_ns = 0;    /* when the pair started */
-    int64_t compute_ns = 0; /* latest end of compute so far */
-    p->tenant_count = 0;
-    for (int32_t at = s->rank_begin[rank]; at < s->rank_begin[rank + 1]; at++) {
-        const struct pp_action *a = &s->actions[at];
-        if (pp_action_is_compute(a)) {
-            if (a->pair == 1) {
-                pair_ns = pp_min_i64(start_ns[at], start_ns[at + 1]);
-            }
-            int64_t made_ns = a->pair > 0 ? pair_ns : start_ns[at];
-            if (a->type == PP_F) {
-                bind_forward(p, at, made_ns);
-            } else {
-                bind_backward(p, at, made_ns);
-            }
-            compute_ns = pp_max_i64(compute_ns, end_ns[at]);
-        } else if (a->type >= PP_SEND_F && a->type <= PP_RECV_B) {
-            bind_message(p, at, compute_ns);
-        } else if (pp_action_is_offload(a)) {
-            bind_trip(p, at, compute_ns);
-        }
-    }
-    for (int32_t t = 0; t < p->tenant_count; t++) {
-        PP_ASSERT(p->tenants[t].last >= 0); /* sealed: all that is made is used */
-    }
-}
 
 struct by_end {
     int64_t free_ns;
@@ -218,11 +48,11 @@ static int compare_ends(const void *left, const void *right) {
 }
 
 static void sort_ends(struct planner *p, struct by_end *ends) {
-    for (int32_t t = 0; t < p->tenant_count; t++) {
-        ends[t] = (struct by_end){p->tenants[t].free_ns, t};
+    for (int32_t t = 0; t < p->tenants.count; t++) {
+        ends[t] = (struct by_end){p->tenants.list[t].free_ns, t};
     }
-    qsort(ends, (size_t)p->tenant_count, sizeof *ends, compare_ends);
-    for (int32_t t = 0; t < p->tenant_count; t++) {
+    qsort(ends, (size_t)p->tenants.count, sizeof *ends, compare_ends);
+    for (int32_t t = 0; t < p->tenants.count; t++) {
         p->by_end[t] = ends[t].tenant;
     }
 }
@@ -241,7 +71,7 @@ static int compare_classes(const void *left, const void *right) {
 static void add_class(struct planner *p, int64_t bytes, bool on_host) {
     if (bytes > 0) {
         p->classes[p->class_count++] =
-            (struct size_class){.bytes = round_up(bytes), .on_host = on_host};
+            (struct size_class){.bytes = pp_round_to_slot(bytes), .on_host = on_host};
     }
 }
 
@@ -270,8 +100,8 @@ static void list_classes(struct planner *p, int32_t rank) {
 }
 
 static void find_classes(struct planner *p) {
-    for (int32_t t = 0; t < p->tenant_count; t++) {
-        struct tenant *tenant = &p->tenants[t];
+    for (int32_t t = 0; t < p->tenants.count; t++) {
+        struct pp_tenant *tenant = &p->tenants.list[t];
         int32_t low = 0;
         int32_t high = p->class_count - 1;
         struct size_class key = {.bytes = tenant->bytes, .on_host = tenant->on_host};
@@ -293,11 +123,11 @@ static void count_peaks(struct planner *p) {
         p->classes[i].count = p->classes[i].peak = p->classes[i].joint_peak = 0;
     }
     int32_t ended = 0;
-    for (int32_t t = 0; t < p->tenant_count; t++) {
-        while (p->tenants[p->by_end[ended]].free_ns <= p->tenants[t].made_ns) {
-            p->classes[p->tenants[p->by_end[ended++]].size_class].count--;
+    for (int32_t t = 0; t < p->tenants.count; t++) {
+        while (p->tenants.list[p->by_end[ended]].free_ns <= p->tenants.list[t].made_ns) {
+            p->classes[p->tenants.list[p->by_end[ended++]].size_class].count--;
         }
-        int32_t i = p->tenants[t].size_class;
+        int32_t i = p->tenants.list[t].size_class;
         struct size_class *c = &p->classes[i];
         c->count++;
         c->peak = c->count > c->peak ? c->count : c->peak;
@@ -338,8 +168,8 @@ static bool merge_classes(struct planner *p) {
     count_peaks(p);
     int32_t count = choose_merges(p);
     bool any = count < p->class_count;
-    for (int32_t t = 0; any && t < p->tenant_count; t++) {
-        p->tenants[t].size_class = p->classes[p->tenants[t].size_class].into;
+    for (int32_t t = 0; any && t < p->tenants.count; t++) {
+        p->tenants.list[t].size_class = p->classes[p->tenants.list[t].size_class].into;
     }
     int32_t last = -1;
     for (int32_t i = 0; any && i < p->class_count; i++) {
@@ -369,7 +199,7 @@ static enum pp_status new_slot(struct planner *p, int32_t rank, const struct siz
 }
 
 static void free_slot(struct planner *p, int32_t number) {
-    struct size_class *c = &p->classes[p->tenants[p->slots[number].tenant].size_class];
+    struct size_class *c = &p->classes[p->tenants.list[p->slots[number].tenant].size_class];
     p->slots[number].next = -1;
     if (c->first < 0) {
         c->first = number;
@@ -381,8 +211,8 @@ static void free_slot(struct planner *p, int32_t number) {
 
 /* Takes the slot that is free longest, with a gate where needed: compute of the rank before `first`
  * has ended anyway. */
-static void reuse_slot(struct planner *p, struct size_class *c, const struct tenant *t) {
-    const struct tenant *before = &p->tenants[p->slots[c->first].tenant];
+static void reuse_slot(struct planner *p, struct size_class *c, const struct pp_tenant *t) {
+    const struct pp_tenant *before = &p->tenants.list[p->slots[c->first].tenant];
     if (!pp_action_is_compute(&p->s->actions[before->last])) {
         pp_bound_wait(&p->program->bound[t->first], before->last);
     }
@@ -396,10 +226,10 @@ static enum pp_status assign_slots(struct planner *p, int32_t rank, struct pp_er
         p->classes[i].first = p->classes[i].newest = -1;
     }
     int32_t ended = 0;
-    for (int32_t i = 0; i < p->tenant_count; i++) {
-        struct tenant *t = &p->tenants[i];
-        while (p->tenants[p->by_end[ended]].free_ns <= t->made_ns) {
-            free_slot(p, p->tenants[p->by_end[ended++]].slot);
+    for (int32_t i = 0; i < p->tenants.count; i++) {
+        struct pp_tenant *t = &p->tenants.list[i];
+        while (p->tenants.list[p->by_end[ended]].free_ns <= t->made_ns) {
+            free_slot(p, p->tenants.list[p->by_end[ended++]].slot);
         }
         struct size_class *c = &p->classes[t->size_class];
         if (c->first < 0) {
@@ -414,7 +244,7 @@ static enum pp_status assign_slots(struct planner *p, int32_t rank, struct pp_er
 }
 
 static void set_offset(const struct planner *p, int64_t *number_p) {
-    *number_p = *number_p < 0 ? -1 : p->slots[p->tenants[*number_p].slot].offset;
+    *number_p = *number_p < 0 ? -1 : p->slots[p->tenants.list[*number_p].slot].offset;
 }
 
 static void set_offsets(struct planner *p, int32_t rank) {
@@ -437,7 +267,7 @@ enum { MERGE_ROUNDS = 8 };
 
 static enum pp_status plan_rank(struct planner *p, int32_t rank, struct by_end *ends,
                                 struct pp_err *err) {
-    find_tenants(p, rank);
+    pp_tenants_find(&p->tenants, rank);
     sort_ends(p, ends);
     list_classes(p, rank);
     find_classes(p);
@@ -476,34 +306,35 @@ static int32_t most_tenants(const struct pp_sched *s) {
 enum pp_status pp_program_plan_slots(struct pp_program *program,
                                      const struct pp_program_source *source, struct pp_err *err) {
     const struct pp_sched *s = program->sched;
-    struct planner p = {
+    struct planner p = {.program = program, .s = s, .sizes = source->sizes};
+    p.tenants = (struct pp_tenants){
         .program = program, .s = s, .sizes = source->sizes, .expected = source->expected};
     size_t units = (size_t)s->stage_count * (size_t)s->microbatch_count;
     size_t tenants = (size_t)most_tenants(s) + 1;
     size_t stages = (size_t)s->stage_count;
     struct by_end *ends = malloc(tenants * sizeof *ends);
-    p.units = malloc(units * sizeof *p.units);
-    p.tenants = malloc(tenants * sizeof *p.tenants);
+    p.tenants.units = malloc(units * sizeof *p.tenants.units);
+    p.tenants.list = malloc(tenants * sizeof *p.tenants.list);
     p.by_end = malloc(tenants * sizeof *p.by_end);
     p.slots = malloc(tenants * sizeof *p.slots);
     p.classes = malloc(5 * stages * sizeof *p.classes);
     p.first_stage = malloc((size_t)s->rank_count * sizeof *p.first_stage);
     p.next_stage = malloc(stages * sizeof *p.next_stage);
     enum pp_status status = PP_OK;
-    if (ends == NULL || p.units == NULL || p.tenants == NULL || p.by_end == NULL ||
+    if (ends == NULL || p.tenants.units == NULL || p.tenants.list == NULL || p.by_end == NULL ||
         p.slots == NULL || p.classes == NULL || p.first_stage == NULL || p.next_stage == NULL) {
         status =
             pp_fail(err, PP_E_NOMEM, "out of memory to plan the arenas of %d ranks", s->rank_count);
     } else {
-        memset(p.units, -1, units * sizeof *p.units);
+        memset(p.tenants.units, -1, units * sizeof *p.tenants.units);
         link_stages(&p);
     }
     for (int32_t rank = 0; rank < s->rank_count && status == PP_OK; rank++) {
         status = plan_rank(&p, rank, ends, err);
     }
     free(ends);
-    free(p.units);
-    free(p.tenants);
+    free(p.tenants.units);
+    free(p.tenants.list);
     free(p.by_end);
     free(p.slots);
     free(p.classes);

@@ -39,7 +39,7 @@ static inline void remove_tree(const char *path) {
     for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
             char inner[1024];
-            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
+            cr_assert_lt(snprintf(inner, sizeof inner, "%s/%s", path, e->d_name), 1024);
             remove_tree(inner);
         }
     }

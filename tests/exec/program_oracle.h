@@ -7,6 +7,16 @@
 
 enum { ORACLE_USERS = 6 };
 
+/* Criterion keeps book of every assertion, which would be most of what these loops do. */
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            cr_assert(false, "%s", #condition);                                                    \
+        }                                                                                          \
+    } while (0)
+#define MUST_EQ(left, right) MUST((left) == (right))
+#define MUST_LEQ(left, right) MUST((left) <= (right))
+
 struct oracle_tenant {
     int32_t rank;
     bool on_host;
@@ -61,20 +71,20 @@ static inline void oracle_add(struct oracle *o, bool on_host, int64_t bytes, con
             continue;
         }
         int64_t offset = *offsets[i];
-        cr_assert(t.user_count == 0 || offset == t.offset, "users of one buffer disagree");
+        MUST(t.user_count == 0 || offset == t.offset);
         t.offset = offset;
-        cr_assert(t.user_count == 0 || users[i] > t.users[t.user_count - 1]);
+        MUST(t.user_count == 0 || users[i] > t.users[t.user_count - 1]);
         t.users[t.user_count++] = users[i];
     }
     if (bytes == 0) {
-        cr_assert_eq(t.offset, -1);
+        MUST_EQ(t.offset, -1);
         return;
     }
-    cr_assert_geq(t.user_count, 2);
+    MUST(t.user_count >= 2);
     t.rank = oracle_rank(o, t.users[0]);
     const struct pp_program *p = o->program;
-    cr_assert(t.offset >= 0 && t.offset % 64 == 0);
-    cr_assert_leq(t.offset + bytes, on_host ? p->host_bytes[t.rank] : p->arena_bytes[t.rank]);
+    MUST(t.offset >= 0 && t.offset % 64 == 0);
+    MUST_LEQ(t.offset + bytes, on_host ? p->host_bytes[t.rank] : p->arena_bytes[t.rank]);
     enum pp_action_type type = p->sched->actions[t.users[0]].type;
     bool handed_over = type == PP_RECV_F || type == PP_RECV_B;
     t.made_ns = handed_over ? oracle_hand_over(o, t.users[0]) : o->expected->start_ns[t.users[0]];
@@ -207,15 +217,15 @@ static inline void oracle_expect_fields(const struct oracle *o, int32_t at) {
     int64_t input = before < 0 ? 0 : o->sizes->input_bytes[a->stage];
     int64_t output = after < 0 ? 0 : o->sizes->input_bytes[after];
     int64_t stash = o->sizes->stash_bytes[a->stage];
-    cr_assert_eq(b->input >= 0, (computes || trip) && input > 0);
-    cr_assert_eq(b->stash >= 0, (computes || trip) && stash > 0);
-    cr_assert_eq(b->output >= 0, a->type == PP_F && output > 0);
-    cr_assert_eq(b->output_grad >= 0, backward && output > 0);
-    cr_assert_eq(b->input_grad >= 0, (a->type == PP_I || a->type == PP_B) && input > 0);
-    cr_assert_eq(b->host_input >= 0, trip && input > 0);
-    cr_assert_eq(b->host_stash >= 0, trip && stash > 0);
-    cr_assert_eq(b->message_bytes, transfer ? (forward_message ? output : input) : 0);
-    cr_assert_eq(b->message >= 0, b->message_bytes > 0);
+    MUST_EQ(b->input >= 0, (computes || trip) && input > 0);
+    MUST_EQ(b->stash >= 0, (computes || trip) && stash > 0);
+    MUST_EQ(b->output >= 0, a->type == PP_F && output > 0);
+    MUST_EQ(b->output_grad >= 0, backward && output > 0);
+    MUST_EQ(b->input_grad >= 0, (a->type == PP_I || a->type == PP_B) && input > 0);
+    MUST_EQ(b->host_input >= 0, trip && input > 0);
+    MUST_EQ(b->host_stash >= 0, trip && stash > 0);
+    MUST_EQ(b->message_bytes, transfer ? (forward_message ? output : input) : 0);
+    MUST_EQ(b->message >= 0, b->message_bytes > 0);
 }
 
 /* ---- channels ---- */
@@ -232,7 +242,7 @@ static inline void oracle_expect_channels(const struct oracle *o) {
         bool exchanges = a->type == PP_REDUCE_GRAD && copy >= 0 &&
                          s->stage_rank[copy] != s->stage_rank[a->stage];
         bool transfer = a->type >= PP_SEND_F && a->type <= PP_RECV_B;
-        cr_assert_eq(b->channel >= 0, exchanges || transfer);
+        MUST_EQ(b->channel >= 0, exchanges || transfer);
         if (b->channel < 0) {
             continue;
         }
@@ -240,32 +250,32 @@ static inline void oracle_expect_channels(const struct oracle *o) {
         bool comes_in = a->type == PP_RECV_F || a->type == PP_RECV_B;
         int32_t other = exchanges ? s->stage_rank[copy] : other_rank(s, a);
         int32_t own = s->stage_rank[a->stage];
-        cr_assert_eq(c->from_rank, comes_in ? other : own);
-        cr_assert_eq(c->to_rank, comes_in ? own : other);
-        cr_assert_eq(c->copies, exchanges);
-        cr_assert_eq(b->sequence, counts[2 * b->channel + comes_in]++);
+        MUST_EQ(c->from_rank, comes_in ? other : own);
+        MUST_EQ(c->to_rank, comes_in ? own : other);
+        MUST_EQ(c->copies, exchanges);
+        MUST_EQ(b->sequence, counts[2 * b->channel + comes_in]++);
         if (comes_in) {
-            cr_assert_eq(b->sequence, p->bound[s->producer[at]].sequence);
-            cr_assert_eq(b->message_bytes, p->bound[s->producer[at]].message_bytes);
+            MUST_EQ(b->sequence, p->bound[s->producer[at]].sequence);
+            MUST_EQ(b->message_bytes, p->bound[s->producer[at]].message_bytes);
         }
         for (int32_t k = 0; exchanges && k < s->action_count; k++) {
             if (s->actions[k].type == PP_REDUCE_GRAD && s->actions[k].stage == copy) {
-                cr_assert_eq(b->sequence, p->bound[k].sequence);
+                MUST_EQ(b->sequence, p->bound[k].sequence);
                 const struct pp_channel *way_back = &p->channels[p->bound[k].channel];
-                cr_assert_eq(way_back->from_rank, other);
-                cr_assert_eq(way_back->to_rank, own);
+                MUST_EQ(way_back->from_rank, other);
+                MUST_EQ(way_back->to_rank, own);
             }
         }
     }
     for (int32_t i = 0; i < p->channel_count; i++) {
         const struct pp_channel *c = &p->channels[i];
-        cr_assert_eq(c->message_count, counts[2 * i]);
-        cr_assert(c->copies || c->message_count == counts[2 * i + 1]);
-        cr_assert_gt(c->message_count, 0);
-        cr_assert(i == 0 || c->from_rank > c[-1].from_rank ||
-                  (c->from_rank == c[-1].from_rank &&
-                   (c->to_rank > c[-1].to_rank ||
-                    (c->to_rank == c[-1].to_rank && c->copies && !c[-1].copies))));
+        MUST_EQ(c->message_count, counts[2 * i]);
+        MUST(c->copies || c->message_count == counts[2 * i + 1]);
+        MUST(c->message_count > 0);
+        MUST(i == 0 || c->from_rank > c[-1].from_rank ||
+             (c->from_rank == c[-1].from_rank &&
+              (c->to_rank > c[-1].to_rank ||
+               (c->to_rank == c[-1].to_rank && c->copies && !c[-1].copies))));
     }
     free(counts);
 }
@@ -283,9 +293,11 @@ static inline bool oracle_waits(const struct pp_bound *b, int32_t for_action) {
 static inline void oracle_expect_wait(const struct oracle *o, int32_t at, int32_t for_action) {
     if (for_action >= 0) {
         char text[2][PP_ACTION_TEXT_BYTES];
-        cr_assert(oracle_waits(&o->program->bound[at], for_action), "%s does not wait for %s",
-                  pp_action_text(&o->program->sched->actions[at], text[0]),
-                  pp_action_text(&o->program->sched->actions[for_action], text[1]));
+        if (!oracle_waits(&o->program->bound[at], for_action)) {
+            cr_assert(false, "%s does not wait for %s",
+                      pp_action_text(&o->program->sched->actions[at], text[0]),
+                      pp_action_text(&o->program->sched->actions[for_action], text[1]));
+        }
     }
 }
 
@@ -315,31 +327,43 @@ static inline void oracle_expect_waits(const struct oracle *o, int32_t at) {
     }
     for (int32_t i = 0; i < b->wait_count; i++) {
         int32_t wait = b->waits[i];
-        cr_assert(wait >= 0 && wait < s->action_count && wait != at);
-        cr_assert_eq(oracle_rank(o, wait), oracle_rank(o, at));
-        cr_assert_leq(o->expected->end_ns[wait], o->expected->start_ns[at]);
+        MUST(wait >= 0 && wait < s->action_count && wait != at);
+        MUST_EQ(oracle_rank(o, wait), oracle_rank(o, at));
+        MUST_LEQ(o->expected->end_ns[wait], o->expected->start_ns[at]);
         bool free_anyway = pp_action_is_compute(a) && pp_action_is_compute(&s->actions[wait]);
-        cr_assert(!free_anyway || (a->pair == 2 && wait == at - 1));
+        MUST(!free_anyway || (a->pair == 2 && wait == at - 1));
+    }
+}
+
+static inline void oracle_mark_ended(const struct oracle *o, int32_t at, bool *ended);
+
+static inline void oracle_mark_one(const struct oracle *o, int32_t at, bool *ended) {
+    if (!ended[at]) {
+        ended[at] = true;
+        oracle_mark_ended(o, at, ended);
     }
 }
 
 /* Marks what has ended for certain when action `at` starts, as far as its own rank can tell: its
- * waits, of compute the compute before it, and what those waited for. */
+ * waits, of compute the cell of compute before it, and what those waited for. */
 static inline void oracle_mark_ended(const struct oracle *o, int32_t at, bool *ended) {
     const struct pp_sched *s = o->program->sched;
     const struct pp_bound *b = &o->program->bound[at];
     for (int32_t i = 0; i < b->wait_count; i++) {
-        if (!ended[b->waits[i]]) {
-            ended[b->waits[i]] = true;
-            oracle_mark_ended(o, b->waits[i], ended);
-        }
+        oracle_mark_one(o, b->waits[i], ended);
     }
-    int32_t cell = s->actions[at].pair == 2 ? at - 1 : at;
+    if (!pp_action_is_compute(&s->actions[at])) {
+        return;
+    }
+    int32_t before = (s->actions[at].pair == 2 ? at - 1 : at) - 1;
     int32_t begin = s->rank_begin[oracle_rank(o, at)];
-    for (int32_t k = cell - 1; pp_action_is_compute(&s->actions[at]) && k >= begin; k--) {
-        if (pp_action_is_compute(&s->actions[k]) && !ended[k]) {
-            ended[k] = true;
-            oracle_mark_ended(o, k, ended);
+    while (before >= begin && !pp_action_is_compute(&s->actions[before])) {
+        before--;
+    }
+    if (before >= begin) {
+        oracle_mark_one(o, before, ended);
+        if (s->actions[before].pair == 2) {
+            oracle_mark_one(o, before - 1, ended);
         }
     }
 }
@@ -358,7 +382,8 @@ static inline void oracle_expect_slots(const struct oracle *o) {
     bool *ended = malloc((size_t)s->action_count);
     for (int32_t k = 0; k < o->tenant_count; k++) {
         const struct oracle_tenant *t = &o->tenants[k];
-        memset(ended, 0, (size_t)s->action_count);
+        int32_t begin = s->rank_begin[t->rank];
+        memset(ended + begin, 0, (size_t)(s->rank_begin[t->rank + 1] - begin));
         oracle_mark_ended(o, t->users[0], ended);
         for (int32_t i = 0; i < o->tenant_count; i++) {
             const struct oracle_tenant *other = &o->tenants[i];
@@ -367,12 +392,14 @@ static inline void oracle_expect_slots(const struct oracle *o) {
             }
             int32_t last = other->users[other->user_count - 1];
             int64_t slack = pp_action_is_compute(&s->actions[last]) ? 0 : 1;
-            cr_assert_neq(other->users[0], t->users[0], "one action makes two things in one place");
-            cr_assert_leq(other->end_ns + slack, t->made_ns);
+            MUST(other->users[0] != t->users[0]);
+            MUST_LEQ(other->end_ns + slack, t->made_ns);
             char text[2][PP_ACTION_TEXT_BYTES];
-            cr_assert(ended[last], "what %s makes is where %s may still be at work",
-                      pp_action_text(&s->actions[t->users[0]], text[0]),
-                      pp_action_text(&s->actions[last], text[1]));
+            if (!ended[last]) {
+                cr_assert(false, "what %s makes is where %s may still be at work",
+                          pp_action_text(&s->actions[t->users[0]], text[0]),
+                          pp_action_text(&s->actions[last], text[1]));
+            }
         }
     }
     free(ended);
@@ -382,14 +409,15 @@ static inline void oracle_expect_slots(const struct oracle *o) {
 static inline int64_t oracle_most_bytes(const struct oracle *o, int32_t rank, bool on_host) {
     int64_t most = 0;
     for (int32_t k = 0; k < o->tenant_count; k++) {
-        int64_t now = o->tenants[k].made_ns;
+        const struct oracle_tenant *now = &o->tenants[k];
+        if (now->rank != rank || now->on_host != on_host) {
+            continue;
+        }
         int64_t sum = 0;
-        for (int32_t i = 0; i < o->tenant_count && o->tenants[k].rank == rank; i++) {
+        for (int32_t i = 0; i < o->tenant_count; i++) {
             const struct oracle_tenant *t = &o->tenants[i];
-            bool held = i == k || (t->made_ns <= now && now < t->end_ns);
-            if (t->rank == rank && t->on_host == on_host && held) {
-                sum += t->bytes;
-            }
+            bool held = i == k || (t->made_ns <= now->made_ns && now->made_ns < t->end_ns);
+            sum += t->rank == rank && t->on_host == on_host && held ? t->bytes : 0;
         }
         most = pp_max_i64(most, sum);
     }
@@ -403,7 +431,7 @@ static inline void oracle_expect_program(const struct oracle *o) {
     }
     oracle_expect_channels(o);
     oracle_expect_slots(o);
-    cr_assert(pp_program_in_order(o->program, o->expected, NULL));
+    MUST(pp_program_in_order(o->program, o->expected, NULL));
 }
 
 #endif

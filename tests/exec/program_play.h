@@ -13,14 +13,15 @@ enum { PLAY_USES = 8, PLAY_MOVES = 4096 };
 struct play {
     const struct oracle *o;
     const struct pp_sched *s;
-    bool overlaps;                              /* both parts of a pair may be in flight */
-    bool walks_on;                              /* past what is not compute and must wait */
-    uint8_t *state;                             /* [action_count] enum play_state */
-    int32_t *next;                              /* [rank_count] where the walk stands */
-    int32_t *done_count, *posted[2], *moved[2]; /* [rank_count]; [channel_count] by side */
-    int32_t (*uses)[PLAY_USES];                 /* [action_count] tenants; -1 */
-    int32_t **blocks[2];                        /* arena, host: [rank_count][bytes / 64] tenant */
-    int32_t *weight;                            /* [rank_count + channel_count] */
+    bool overlaps;                 /* both parts of a pair may be in flight */
+    bool walks_on;                 /* past what is not compute and must wait */
+    uint8_t *state;                /* [action_count] enum play_state */
+    int32_t *next;                 /* [rank_count] where the walk stands */
+    int32_t *open;                 /* [rank_count] before it all is done */
+    int32_t *posted[2], *moved[2]; /* [channel_count] by side */
+    int32_t (*uses)[PLAY_USES];    /* [action_count] tenants; -1 */
+    int32_t **blocks[2];           /* arena, host: [rank_count][bytes / 64] tenant */
+    int32_t *weight;               /* [rank_count + channel_count] */
     int32_t moves[PLAY_MOVES];
     int32_t move_count;
     int32_t total_weight;
@@ -35,6 +36,7 @@ static inline void play_init(struct play *g, const struct oracle *o) {
     *g = (struct play){.o = o, .s = p->sched};
     g->state = malloc(actions);
     g->next = malloc(ranks * sizeof *g->next);
+    g->open = malloc(ranks * sizeof *g->open);
     for (int side = 0; side < 2; side++) {
         g->posted[side] = malloc(channels * sizeof(int32_t));
         g->moved[side] = malloc(channels * sizeof(int32_t));
@@ -54,7 +56,7 @@ static inline void play_init(struct play *g, const struct oracle *o) {
             while (uses[n] >= 0) {
                 n++;
             }
-            cr_assert_lt(n + 1, PLAY_USES);
+            MUST(n + 1 < PLAY_USES);
             uses[n] = t;
         }
     }
@@ -71,6 +73,7 @@ static inline void play_deinit(struct play *g) {
     }
     free(g->state);
     free(g->next);
+    free(g->open);
     free(g->uses);
     free(g->weight);
 }
@@ -152,7 +155,7 @@ static inline void play_offer(struct play *g, int32_t at) {
     int32_t actor = play_is_transfer(g, at) && g->state[at] != PLAY_WAITS
                         ? g->s->rank_count + b->channel
                         : oracle_rank(g->o, at);
-    cr_assert_lt(g->move_count, PLAY_MOVES);
+    MUST(g->move_count < PLAY_MOVES);
     g->moves[g->move_count++] = at;
     g->total_weight += g->weight[actor];
 }
@@ -165,7 +168,10 @@ static inline void play_list_moves(struct play *g) {
         play_walk(g, rank);
         int32_t end = g->s->rank_begin[rank + 1];
         int32_t last = g->next[rank] < end ? g->next[rank] : end - 1;
-        for (int32_t at = g->s->rank_begin[rank]; at <= last; at++) {
+        while (g->open[rank] < end && g->state[g->open[rank]] == PLAY_DONE) {
+            g->open[rank]++;
+        }
+        for (int32_t at = g->open[rank]; at <= last; at++) {
             const struct pp_bound *b = &g->o->program->bound[at];
             bool can = false;
             if (g->state[at] == PLAY_WAITS) {
@@ -213,6 +219,7 @@ static inline void play_run(struct play *g, uint64_t *seed) {
         g->weight[i] = weights[random_below(seed, 5)];
     }
     memcpy(g->next, g->s->rank_begin, (size_t)g->s->rank_count * sizeof *g->next);
+    memcpy(g->open, g->s->rank_begin, (size_t)g->s->rank_count * sizeof *g->open);
     for (play_list_moves(g); g->move_count > 0; play_list_moves(g)) {
         int32_t left = random_below(seed, g->total_weight);
         int32_t k = 0;
