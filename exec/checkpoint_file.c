@@ -1,5 +1,7 @@
 #include "exec/checkpoint_priv.h"
 
+#include "exec/message.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,6 +26,9 @@ enum pp_status pp_checkpoint_open(struct pp_checkpoint_writer *w, const char *pa
 }
 
 static void flush(struct pp_checkpoint_writer *w) {
+    if (w->used == 0) {
+        return; /* no block: readers see none either */
+    }
     for (size_t done = 0; done < w->used && w->error == 0;) {
         ssize_t n = write(w->descriptor, w->buffer + done, w->used - done);
         if (n >= 0) {
@@ -85,28 +90,7 @@ enum pp_status pp_checkpoint_close(struct pp_checkpoint_writer *w, const char *w
     return PP_E_IO;
 }
 
-/* Four lanes, so that the multiplications do not wait for one another. */
-uint64_t pp_checkpoint_checksum(uint64_t before, const void *data, size_t size) {
-    static const uint64_t odd = 0x9e3779b97f4a7c15;
-    uint64_t lane[4] = {before, before + 1, before + 2, before + 3};
-    const char *from = data;
-    size_t at = 0;
-    for (; at + sizeof lane <= size; at += sizeof lane) {
-        uint64_t words[4];
-        memcpy(words, from + at, sizeof words);
-        for (int i = 0; i < 4; i++) {
-            lane[i] = (lane[i] ^ words[i]) * odd;
-            lane[i] ^= lane[i] >> 29;
-        }
-    }
-    uint64_t sum = size;
-    for (int i = 0; i < 4; i++) {
-        sum = (sum ^ lane[i]) * odd;
-        sum ^= sum >> 32;
-    }
-    for (; at < size; at++) {
-        sum = (sum ^ (unsigned char)from[at]) * odd;
-        sum ^= sum >> 32;
-    }
-    return sum;
+uint64_t pp_checkpoint_checksum(uint64_t before, const void *block, size_t size) {
+    const uint64_t pair[2] = {before, pp_checksum(block, size)};
+    return pp_checksum(pair, sizeof pair);
 }

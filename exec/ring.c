@@ -283,25 +283,38 @@ enum pp_status pp_ring_read(const char *folder, int32_t rank, const char *progra
     return PP_OK;
 }
 
-static bool done_after(const struct pp_ring_reading *r, int32_t from) {
+static bool done_after(const struct pp_ring_reading *r, int32_t from, int32_t action) {
     for (int32_t i = from + 1; i < r->count; i++) {
-        if (r->events[i].kind == PP_EVENT_DONE && r->events[i].action == r->events[from].action) {
+        if (r->events[i].kind == PP_EVENT_DONE && r->events[i].action == action) {
             return true;
         }
     }
     return false;
 }
 
-int32_t pp_ring_last_action(const struct pp_ring_reading *reading) {
+int32_t pp_ring_last_open(const struct pp_ring_reading *reading) {
     for (int32_t i = reading->count - 1; i >= 0; i--) {
-        int32_t kind = reading->events[i].kind;
-        if (kind == PP_EVENT_BEGIN || kind == PP_EVENT_STEP_DONE) {
+        const struct pp_event *e = &reading->events[i];
+        if (e->kind == PP_EVENT_BEGIN || e->kind == PP_EVENT_STEP_DONE) {
             return -1; /* what came before is of an earlier step */
         }
-        bool open = kind == PP_EVENT_BLOCKED || kind == PP_EVENT_STARTED || kind == PP_EVENT_POSTED;
-        if (open && !done_after(reading, i)) {
-            return reading->events[i].action;
+        if (e->kind != PP_EVENT_BLOCKED && e->kind != PP_EVENT_STARTED &&
+            e->kind != PP_EVENT_POSTED) {
+            continue;
+        }
+        int32_t action = e->action >= 0 ? e->action : e->other; /* at the end of its list */
+        if (action >= 0 && !done_after(reading, i, action)) {
+            return i;
         }
     }
     return -1;
+}
+
+int32_t pp_ring_last_action(const struct pp_ring_reading *reading) {
+    int32_t at = pp_ring_last_open(reading);
+    if (at < 0) {
+        return -1;
+    }
+    const struct pp_event *e = &reading->events[at];
+    return e->action >= 0 ? e->action : e->other;
 }

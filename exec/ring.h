@@ -3,7 +3,7 @@
  * The recent events of a rank, in a file that is mapped: what was written survives the death of the
  * process, also by SIGKILL, and other processes of the machine can read it. The writer holds a lock
  * on the file as long as it lives, so that its death is seen at once and no number of a process can
- * deceive.
+ * deceive. (A process that it forks and that does not exec holds it, too.)
  *
  * One writer a ring; writing is a few stores, without a system call. A reader may see an event that
  * is being written: each has its number in front and a checksum behind, and torn ones are left out.
@@ -61,7 +61,10 @@ enum pp_status pp_ring_read(const char *folder, int32_t rank, const char *progra
                             struct pp_ring_reading *reading_p, struct pp_err *err);
 
 /** Where the rank stood by its last events: like pp_rank_view, as far as the ring tells. The last
- *  BLOCKED, STARTED or POSTED event that no DONE follows. @return index of an action, or -1 */
+ *  BLOCKED, STARTED or POSTED event of the step that no DONE follows. @return its index, or -1 */
+int32_t pp_ring_last_open(const struct pp_ring_reading *reading);
+/** The action of that event; of a rank at the end of its list what it waited for there.
+ *  @return index of an action, or -1 */
 int32_t pp_ring_last_action(const struct pp_ring_reading *reading);
 
 #endif

@@ -37,8 +37,8 @@ struct pp_transport_ops {
     /** May something posted still be done although no rank posts anything further? Asked before a
      *  deadlock is reported. NULL: no. */
     bool (*under_way)(void *endpoint);
-    /** When the peer posted its side of a received message, by the common clock; the transfer began
-     *  then or when this side posted, whichever is later. NULL or 0: not known. */
+    /** When the peer posted its side of a received message, by this process's clock (clock.h); the
+     *  transfer began then or when this side posted, whichever is later. NULL or 0: not known. */
     int64_t (*peer_posted_ns)(void *endpoint, const struct pp_message *m);
     /** When a message that is done was so, by the common clock: a rank that computes looks late.
      *  NULL or 0: when `test` told. */

@@ -15,6 +15,7 @@
 #ifndef PP_SIM_EXECUTION_H
 #define PP_SIM_EXECUTION_H
 
+#include "sim/costs.h"
 #include "sim/profile.h"
 #include "sim/store.h"
 
@@ -68,6 +69,8 @@ struct pp_execution_inputs {
     const char *options;                /* JSON object of all else; NULL: {} */
     int64_t predicted_makespan_ns;      /* of a step; 0: not known */
     const char *calibration_id;         /* what that was predicted with; NULL: none */
+    const struct pp_costs *costs;       /* what else it was predicted with, [stage_count], such as
+                                           what the stages of spin were told to take; NULL: none */
     int64_t started_at;                 /* unix seconds */
 };
 
@@ -130,6 +133,8 @@ struct pp_stored_execution {
     struct pp_sched *sched;       /* the program: lowered, sealed */
     int64_t *message_bytes;       /* [stage_count] */
     struct pp_split_stage *split; /* [stage_count]; NULL: none */
+    int64_t *cost_block;          /* owns the arrays of `costs`; NULL: none were stored */
+    struct pp_costs costs;        /* [stage_count] */
     struct pp_stored_step *steps; /* [step_count] in order */
     int32_t step_count;
 };
@@ -168,9 +173,9 @@ enum pp_status pp_store_list_executions(struct pp_store *store,
                                         struct pp_execution_summary **list_p, int32_t *count_p,
                                         struct pp_err *err);
 
-/** Does an id, or a beginning of one, name an execution? @param count_p  how many begin so
+/** How many plans and how many executions have ids that begin so; 0 of what is no id.
  *  @return PP_OK, PP_E_STORE */
-enum pp_status pp_store_count_executions(struct pp_store *store, const char *id, int32_t *count_p,
-                                         struct pp_err *err);
+enum pp_status pp_store_count_ids(struct pp_store *store, const char *id, int32_t *plan_count_p,
+                                  int32_t *execution_count_p, struct pp_err *err);
 
 #endif

@@ -57,6 +57,7 @@ CREATE TABLE executions (
     options               TEXT NOT NULL,          -- JSON object
     predicted_makespan_ns INTEGER,
     calibration_id        TEXT REFERENCES calibrations (calibration_id),
+    costs                 TEXT,                   -- JSON: what else predicted it, ns a stage
     started_at            INTEGER NOT NULL,       -- unix seconds
     state                 TEXT NOT NULL
                           CHECK (state IN ('running', 'done', 'failed', 'interrupted')),

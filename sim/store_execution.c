@@ -3,7 +3,7 @@
 #include "sim/schedule_csv.h"
 #include "sim/store_priv.h"
 
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +124,35 @@ enum pp_status pp_store_add_program(struct pp_store *store, const char *hash,
 
 /* ---- beginning ---- */
 
+const struct pp_cost_field pp_costs_arrays[PP_COSTS_ARRAYS] = {
+    {"f_ns", offsetof(struct pp_costs, f_ns)},
+    {"i_ns", offsetof(struct pp_costs, i_ns)},
+    {"w_ns", offsetof(struct pp_costs, w_ns)},
+    {"b_ns", offsetof(struct pp_costs, b_ns)},
+    {"pair_ns", offsetof(struct pp_costs, pair_ns)},
+    {"recv_f_ns", offsetof(struct pp_costs, recv_f_ns)},
+    {"recv_b_ns", offsetof(struct pp_costs, recv_b_ns)},
+    {"offload_ns", offsetof(struct pp_costs, offload_ns)},
+};
+
+_Static_assert(PP_COSTS_ARRAYS * sizeof(int64_t *) == sizeof(struct pp_costs),
+               "an array of struct pp_costs is not stored");
+
+/* An object of those that are there. */
+static void put_costs(struct pp_text *t, const struct pp_costs *costs, int32_t count) {
+    const char *between = "{";
+    for (int i = 0; i < PP_COSTS_ARRAYS; i++) {
+        const int64_t *values;
+        memcpy(&values, (const char *)costs + pp_costs_arrays[i].offset, sizeof values);
+        if (values != NULL) {
+            pp_text_printf(t, "%s\"%s\":", between, pp_costs_arrays[i].name);
+            pp_store_put_i64s(t, values, count);
+            between = ",";
+        }
+    }
+    pp_text_puts(t, "}");
+}
+
 static void put_split(struct pp_text *t, const struct pp_split_stage *split, int32_t count) {
     for (int32_t s = 0; s < count; s++) {
         pp_text_printf(t, "%s[%d,%d,%d,%d]", s == 0 ? "[" : ",", split[s].embedding,
@@ -156,10 +185,11 @@ static enum pp_status read_stage_count(const struct pp_store *store, const char 
 
 /* The first id, from the inputs and a count, that no execution has. */
 static enum pp_status find_id(const struct pp_store *store, const struct pp_execution_inputs *in,
-                              const char *split, char id_p[33], struct pp_err *err) {
+                              const char *split, const char *costs, char id_p[33],
+                              struct pp_err *err) {
     const char *const texts[] = {
-        in->program_hash, in->plan_id,   in->workload, in->model_key, split,
-        in->device,       in->transport, in->machine,  in->options,   in->calibration_id};
+        in->program_hash, in->plan_id, in->workload, in->model_key,      split, in->device,
+        in->transport,    in->machine, in->options,  in->calibration_id, costs};
     sqlite3_stmt *stmt = NULL;
     PP_TRY(pp_store_prepare(store, "SELECT 1 FROM executions WHERE execution_id = ?", &stmt, err));
     enum pp_status status = PP_OK;
@@ -184,11 +214,11 @@ static enum pp_status find_id(const struct pp_store *store, const struct pp_exec
 }
 
 static enum pp_status put_execution(struct pp_execution *e, const struct pp_execution_inputs *in,
-                                    const char *split, struct pp_err *err) {
+                                    const char *split, const char *costs, struct pp_err *err) {
     sqlite3_stmt *stmt = NULL;
     PP_TRY(pp_store_prepare(e->store,
                             "INSERT INTO executions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                            "?, ?, ?, 'running', NULL)",
+                            "?, ?, ?, ?, 'running', NULL)",
                             &stmt, err));
     struct row r = begin_row(stmt);
     add_text(&r, e->id);
@@ -203,6 +233,7 @@ static enum pp_status put_execution(struct pp_execution *e, const struct pp_exec
     add_text(&r, in->options == NULL ? "{}" : in->options);
     add_int(&r, in->predicted_makespan_ns > 0, in->predicted_makespan_ns);
     add_text(&r, in->calibration_id);
+    add_text(&r, costs);
     add_int(&r, true, in->started_at);
     enum pp_status status = put(&r, e->store, err);
     e->number = sqlite3_last_insert_rowid(e->store->db);
@@ -225,21 +256,28 @@ static enum pp_status prepare_all(struct pp_execution *e, struct pp_err *err) {
 static enum pp_status begin(struct pp_execution *e, const struct pp_execution_inputs *in,
                             struct pp_err *err) {
     struct pp_text split = {0};
+    struct pp_text costs = {0};
     int32_t stage_count = 0;
     PP_TRY(prepare_all(e, err));
     PP_TRY(pp_store_exec(e->store, "BEGIN IMMEDIATE", err));
     enum pp_status status = read_stage_count(e->store, in->program_hash, &stage_count, err);
     if (status == PP_OK && in->split != NULL) {
         put_split(&split, in->split, stage_count);
-        status = split.failed ? pp_fail(err, PP_E_NOMEM, "out of memory for a split") : PP_OK;
+    }
+    if (status == PP_OK && in->costs != NULL) {
+        put_costs(&costs, in->costs, stage_count);
+    }
+    if (status == PP_OK && (split.failed || costs.failed)) {
+        status = pp_fail(err, PP_E_NOMEM, "out of memory storing an execution");
     }
     if (status == PP_OK) {
-        status = find_id(e->store, in, split.bytes, e->id, err);
+        status = find_id(e->store, in, split.bytes, costs.bytes, e->id, err);
     }
     if (status == PP_OK) {
-        status = put_execution(e, in, split.bytes, err);
+        status = put_execution(e, in, split.bytes, costs.bytes, err);
     }
     pp_text_free(&split);
+    pp_text_free(&costs);
     return pp_store_end(e->store, status, err);
 }
 

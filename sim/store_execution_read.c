@@ -51,6 +51,7 @@ void pp_stored_execution_deinit(struct pp_stored_execution *e) {
     pp_sched_destroy(e->sched);
     free(e->message_bytes);
     free(e->split);
+    free(e->cost_block);
     free(e->steps);
     *e = (struct pp_stored_execution){0};
 }
@@ -71,6 +72,7 @@ enum column {
     C_OPTIONS,
     C_PREDICTED,
     C_CALIBRATION,
+    C_COSTS,
     C_STARTED,
     C_STATE,
     C_ERROR,
@@ -137,6 +139,29 @@ static bool read_split(const char *text, struct pp_stored_execution *e) {
     }
     json_decref(stages);
     return good;
+}
+
+static bool read_costs(const char *text, struct pp_stored_execution *e) {
+    size_t count = (size_t)e->sched->stage_count;
+    json_t *object = json_loads(text, 0, NULL);
+    e->cost_block = calloc(PP_COSTS_ARRAYS * count, sizeof *e->cost_block);
+    bool good = e->cost_block != NULL && json_is_object(object);
+    for (size_t i = 0; good && i < PP_COSTS_ARRAYS; i++) {
+        const json_t *array = json_object_get(object, pp_costs_arrays[i].name);
+        int64_t *values = e->cost_block + i * count;
+        good = array == NULL || json_array_size(array) == count;
+        for (size_t s = 0; good && array != NULL && s < count; s++) {
+            json_t *item = json_array_get(array, s);
+            values[s] = json_integer_value(item);
+            good = json_is_integer(item) && values[s] >= 0 && values[s] <= PP_COST_MAX_NS;
+        }
+        if (good && array != NULL) {
+            memcpy((char *)&e->costs + pp_costs_arrays[i].offset, &values, sizeof values);
+        }
+    }
+    json_decref(object);
+    const struct pp_costs *c = &e->costs;
+    return good && c->f_ns != NULL && c->i_ns != NULL && c->w_ns != NULL && c->b_ns != NULL;
 }
 
 /* ---- one execution ---- */
@@ -216,6 +241,10 @@ static enum pp_status read_row(const struct pp_store *store, sqlite3_stmt *stmt,
     if (split != NULL && !read_split(split, e)) {
         return bad_row(store, e->id, "the split", err);
     }
+    const char *costs = (const char *)sqlite3_column_text(stmt, C_COSTS);
+    if (costs != NULL && !read_costs(costs, e)) {
+        return bad_row(store, e->id, "the costs", err);
+    }
     return PP_OK;
 }
 
@@ -232,7 +261,7 @@ enum pp_status pp_store_read_execution(struct pp_store *store, const char *id,
     static const char sql[] =
         "SELECT number, execution_id, plan_id, program_hash, workload, model_key, split, device, "
         "transport, machine, options, coalesce(predicted_makespan_ns, 0), calibration_id, "
-        "started_at, state, error, rank_count, stage_count, microbatch_count, part_count, "
+        "costs, started_at, state, error, rank_count, stage_count, microbatch_count, part_count, "
         "slice_count, stage_ranks, message_bytes, schedule_text "
         "FROM executions JOIN programs USING (program_hash) "
         "WHERE ?1 IS NULL OR substr(execution_id, 1, length(?1)) = ?1 "
@@ -440,24 +469,34 @@ enum pp_status pp_store_list_executions(struct pp_store *store,
     return PP_OK;
 }
 
-enum pp_status pp_store_count_executions(struct pp_store *store, const char *id, int32_t *count_p,
-                                         struct pp_err *err) {
+static enum pp_status count_ids(const struct pp_store *store, const char *sql, const char *id,
+                                int32_t *count_p, struct pp_err *err) {
     sqlite3_stmt *stmt = NULL;
-    *count_p = 0;
-    if (!holds_executions(store) || !pp_store_is_id(id)) {
-        return PP_OK;
-    }
-    PP_TRY(pp_store_prepare(store,
-                            "SELECT count(*) FROM executions WHERE substr(execution_id, 1, "
-                            "length(?1)) = ?1",
-                            &stmt, err));
+    PP_TRY(pp_store_prepare(store, sql, &stmt, err));
     sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
     enum pp_status status = PP_OK;
     if (sqlite3_step(stmt) == SQLITE_ROW) {
         *count_p = sqlite3_column_int(stmt, 0);
     } else {
-        status = pp_store_fail(store, "read the executions", err);
+        status = pp_store_fail(store, "read the database", err);
     }
     sqlite3_finalize(stmt);
     return status;
+}
+
+enum pp_status pp_store_count_ids(struct pp_store *store, const char *id, int32_t *plan_count_p,
+                                  int32_t *execution_count_p, struct pp_err *err) {
+    *plan_count_p = 0;
+    *execution_count_p = 0;
+    if (!pp_store_is_id(id)) {
+        return PP_OK;
+    }
+    PP_TRY(count_ids(store,
+                     "SELECT count(*) FROM plan_rows WHERE substr(plan_id, 1, length(?1)) = ?1", id,
+                     plan_count_p, err));
+    return holds_executions(store) ? count_ids(store,
+                                               "SELECT count(*) FROM executions WHERE "
+                                               "substr(execution_id, 1, length(?1)) = ?1",
+                                               id, execution_count_p, err)
+                                   : PP_OK;
 }

@@ -82,4 +82,8 @@ struct pp_cost_field {
 extern const struct pp_cost_field pp_cost_fields[];
 int32_t pp_cost_field_count(void);
 
+/** The arrays of struct pp_costs: their names, and where they lie. */
+enum { PP_COSTS_ARRAYS = 8 };
+extern const struct pp_cost_field pp_costs_arrays[PP_COSTS_ARRAYS];
+
 #endif

@@ -74,6 +74,29 @@ Test(checkpoint, comes_back_on_other_ranks_bit_for_bit) {
     remove_tree(f.path);
 }
 
+Test(checkpoint, of_any_size_around_a_block) {
+    struct folder f = make_folder();
+    int32_t exact = 0;
+    for (int64_t numbers = 262034; numbers <= 262040; numbers++) {
+        struct held h = make_held(1, (const int32_t[]){0}, numbers);
+        const struct pp_checkpoint_key key = make_key(numbers, 1);
+        struct pp_err err = {0};
+        fill_held(&h, 3);
+        cr_assert_eq(write_alone(f.path, &h, &key, 1, &err), PP_OK, "%s", err.message);
+        fill_held(&h, 4);
+        cr_assert_eq(read_alone(f.path, &h, &key, &err), PP_OK, "%s", err.message);
+        cr_assert(held_is(&h, 3));
+        char path[128];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/step-%08d/stage-0000.bin", f.path, (int)numbers);
+        cr_assert_eq(stat(path, &st), 0);
+        exact += (size_t)st.st_size - sizeof(uint64_t) == PP_CHECKPOINT_BLOCK_BYTES;
+        free_held(&h);
+    }
+    cr_expect_eq(exact, 1); /* the one that leaves no rest is among them */
+    remove_tree(f.path);
+}
+
 Test(checkpoint, writes_copies_of_a_stage_once) {
     struct folder f = make_folder();
     struct held held[3] = {make_held(2, (const int32_t[]){0, 1}, 10),

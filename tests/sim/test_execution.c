@@ -46,6 +46,9 @@ Test(execution, comes_back_as_it_went_in) {
     }
     struct pp_store *store = open_store(x.path);
     struct pp_execution_inputs inputs = executed_inputs(&x);
+    const struct pp_costs costs = {
+        .f_ns = x.f_ns, .i_ns = x.i_ns, .w_ns = x.w_ns, .b_ns = x.b_ns, .recv_b_ns = x.latency_ns};
+    inputs.costs = &costs;
     struct pp_execution *e = begin_execution(store, &x, &inputs);
     struct pp_err err = {0};
     char id[33];
@@ -79,6 +82,10 @@ Test(execution, comes_back_as_it_went_in) {
     cr_assert_eq(out.started_at, inputs.started_at);
     cr_assert_eq(out.predicted_makespan_ns, 123456);
     cr_assert_arr_eq(out.message_bytes, x.message_bytes, 4 * sizeof *x.message_bytes);
+    cr_assert_arr_eq(out.costs.f_ns, x.f_ns, 4 * sizeof *x.f_ns);
+    cr_assert_arr_eq(out.costs.b_ns, x.b_ns, 4 * sizeof *x.b_ns);
+    cr_assert_arr_eq(out.costs.recv_b_ns, x.latency_ns, 4 * sizeof *x.latency_ns);
+    cr_assert(out.costs.recv_f_ns == NULL && out.costs.pair_ns == NULL);
     for (int s = 0; s < 4; s++) {
         cr_assert_eq(out.split[s].embedding, x.split[s].embedding);
         cr_assert_eq(out.split[s].head, x.split[s].head);
@@ -128,7 +135,7 @@ static void expect_rebuilt(struct pp_store *store, const struct pp_sched *lowere
     cr_assert_eq(pp_store_read_execution(store, pp_execution_id(e), &out, &err), PP_OK, "%s",
                  err.message);
     expect_same_sched(lowered, out.sched);
-    cr_assert_null(out.split);
+    cr_assert(out.split == NULL && out.cost_block == NULL);
     cr_assert_str_eq(out.options, "{}");
     pp_execution_close(e);
     pp_stored_execution_deinit(&out);
@@ -212,8 +219,11 @@ Test(execution, the_same_program_twice_is_one_and_two_executions_a_second_are_tw
     }
     struct pp_stored_execution no;
     cr_assert_eq(pp_store_read_execution(store, none, &no, &err), PP_E_NOT_FOUND);
-    cr_assert_eq(pp_store_count_executions(store, pp_execution_id(a), &count, &err), PP_OK);
-    cr_assert_eq(count, 1);
+    int32_t plans = -1;
+    cr_assert_eq(pp_store_count_ids(store, pp_execution_id(a), &plans, &count, &err), PP_OK);
+    cr_assert(plans == 0 && count == 1);
+    cr_assert_eq(pp_store_count_ids(store, "nothing", &plans, &count, &err), PP_OK);
+    cr_assert(plans == 0 && count == 0);
     free(list);
     pp_stored_execution_deinit(&last);
     pp_execution_close(a);
@@ -287,8 +297,9 @@ Test(execution, a_database_of_version_1_is_read_as_it_is) {
     cr_assert_eq(pp_store_list_executions(store, &list, &count, &err), PP_OK);
     cr_assert_eq(count, 0);
     cr_assert_null(list);
-    cr_assert_eq(pp_store_count_executions(store, "ab", &count, &err), PP_OK);
-    cr_assert_eq(count, 0);
+    int32_t plans = -1;
+    cr_assert_eq(pp_store_count_ids(store, "ab", &plans, &count, &err), PP_OK);
+    cr_assert(plans == 0 && count == 0);
     pp_store_close(store);
     cr_assert_eq(query(x.path, "PRAGMA user_version"), 1);
     executed_deinit(&x);
@@ -407,6 +418,11 @@ Test(execution, edited_rows_are_refused) {
         "UPDATE executions SET split = '[[1,0,1,0],[0,5,1,1]]'",
         "UPDATE executions SET split = '[[1,0,1,0],[0,\"a\",1,1]]'",
         "UPDATE executions SET predicted_makespan_ns = -1",
+        "UPDATE executions SET costs = '{}'",
+        "UPDATE executions SET costs = '[]'",
+        "UPDATE executions SET costs = '{\"f_ns\":[1,-1]}'",
+        "UPDATE executions SET costs = "
+        "'{\"f_ns\":[1,1],\"i_ns\":[1,1],\"w_ns\":[1,1],\"b_ns\":[1]}'",
         "UPDATE execution_steps SET makespan_ns = -5",
         "UPDATE sample_rows SET action = 1000 WHERE action = 3",
         "UPDATE sample_rows SET stage = 1 - stage WHERE action = 3",
