@@ -18,6 +18,8 @@ static const struct command {
     {"plan", pp_cmd_plan, "what a recipe does, and which changes are better"},
     {"report", pp_cmd_report, "pictures of a stored plan"},
     {"export", pp_cmd_export, "a stored plan as CSV or as NeMo configuration"},
+    {"compare", pp_cmd_compare, "an execution and its prediction, or two of either kind"},
+    {"calibrate", pp_cmd_calibrate, "what executions teach about costs"},
     {"split", pp_cmd_split, "stages, layers and module names of a split"},
     {"schedule", pp_cmd_schedule, "the order of a schedule"},
     {"check", pp_cmd_check, "does a schedule file run, and if not, why"},
