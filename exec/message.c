@@ -34,11 +34,15 @@ static inline uint64_t mix(uint64_t state, uint64_t word) {
     return x * 0x9e3779b97f4a7c15;
 }
 
+static inline uint64_t load(const unsigned char *bytes) {
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
 static inline void mix_block(uint64_t lanes[LANES], const unsigned char *bytes) {
-    uint64_t words[LANES];
-    memcpy(words, bytes, BLOCK);
     for (int i = 0; i < LANES; i++) {
-        lanes[i] = mix(lanes[i], words[i]);
+        lanes[i] = mix(lanes[i], load(bytes + i * WORD));
     }
 }
 

@@ -93,14 +93,6 @@ void pp_rank_abort(struct pp_rank *r) {
 
 /* ---- the walk ---- */
 
-/* May it start beside the first part of its pair? Not if it takes something from it. */
-static bool may_overlap(const struct pp_rank *r, int32_t second) {
-    const struct pp_action *a = &r->sched->actions[second - 1];
-    const struct pp_action *b = &r->sched->actions[second];
-    return r->sched->producer[second] != second - 1 &&
-           (a->stage != b->stage || a->microbatch != b->microbatch);
-}
-
 static enum pp_status start_if_free(struct pp_rank *r, int32_t action, bool *advanced_p,
                                     struct pp_err *err) {
     if (pp_rank_state(r, action) != PP_ACTION_AHEAD || pp_rank_open_wait(r, action) >= 0) {
@@ -118,7 +110,7 @@ static enum pp_status walk_compute(struct pp_rank *r, bool *advanced_p, bool *pa
     int32_t at = r->cursor;
     PP_TRY(start_if_free(r, at, advanced_p, err));
     if (r->sched->actions[at].pair == 1 && r->config.compute->overlaps &&
-        pp_rank_state(r, at) == PP_ACTION_STARTED && may_overlap(r, at + 1)) {
+        pp_rank_state(r, at) == PP_ACTION_STARTED) {
         PP_TRY(start_if_free(r, at + 1, advanced_p, err));
     }
     *passed_p = pp_rank_state(r, at) == PP_ACTION_DONE;

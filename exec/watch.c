@@ -114,20 +114,11 @@ static enum pp_status tell(const struct pp_drive *d, const struct pp_rank *rank,
 
 enum pp_status pp_watch_standstill(const struct pp_drive *d, struct pp_failure *failure,
                                    struct pp_err *err) {
-    const struct pp_rank *named = NULL;
-    const struct pp_rank *lost = NULL; /* whose message is said to have been sent */
-    for (int32_t i = 0; i < d->rank_count; i++) {
-        struct pp_rank_view v = pp_rank_view(d->ranks[i]);
-        if (d->ranks[i]->finished) {
-            continue;
-        }
-        named = named == NULL ? find_root(d, d->ranks[i]) : named;
-        const struct pp_rank *peer = v.peer_rank < 0 ? NULL : find_rank(d, v.peer_rank);
-        if (lost == NULL && peer != NULL && pp_rank_state(peer, v.peer_action) == PP_ACTION_DONE) {
-            lost = d->ranks[i];
-        }
+    int32_t first = 0;
+    while (first + 1 < d->rank_count && d->ranks[first]->finished) {
+        first++;
     }
-    return tell(d, lost != NULL ? lost : named, PP_FAIL_STANDSTILL, failure, err);
+    return tell(d, find_root(d, d->ranks[first]), PP_FAIL_STANDSTILL, failure, err);
 }
 
 /* ---- deadline ---- */

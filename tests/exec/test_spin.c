@@ -1,16 +1,18 @@
 /* Actions that only last: what is measured is what was predicted. */
 #include "tests/exec/runtime_support.h"
 
+#include <sched.h>
+
 enum { RANKS = 4, ACTION_NS = 5000000, OTHERS_NS = 1000000, TRIES = 3 };
 
 static struct program_case c;
 static struct run r;
 
-static void open_spin(const struct how *how) {
+static void open_spin(const struct how *how, const int64_t *duration_ns) {
     r = (struct run){.how = *how, .program = c.program};
     for (int32_t i = 0; i < c.program->sched->rank_count; i++) {
         struct pp_spin *spin = NULL;
-        cr_assert_eq(pp_spin_create(c.program, c.program->expected_ns, &spin, NULL), PP_OK);
+        cr_assert_eq(pp_spin_create(c.program, duration_ns, &spin, NULL), PP_OK);
         r.contexts[i] = spin;
     }
     run_open_ranks(&r, how->overlaps ? &pp_spin_overlap_ops : &pp_spin_ops);
@@ -38,7 +40,8 @@ static double miss(const char *what) {
     for (int64_t step = 0; step < TRIES && best > 0.03; step++) {
         run_step_well(&r, step, what);
         double took = (double)makespan_ns() / (double)c.program->expected_makespan_ns;
-        cr_expect_geq(took, 0.999, "%s: faster than it can be: %.4f of the prediction", what, took);
+        cr_expect_geq(took, r.how.overlaps ? 0.9 : 0.999,
+                      "%s: faster than it can be: %.4f of the prediction", what, took);
         best = took - 1 < best ? took - 1 : best;
     }
     return best;
@@ -58,14 +61,23 @@ static void make_case(const struct pp_schedule_info *info) {
     cr_assert_fail("%s takes no microbatches", info->name);
 }
 
-static void keep_time(bool threads, int32_t part, int32_t parts) {
+/* Time can only be kept by who runs when it is due: before others, where the machine lets us. */
+static void ask_for_priority(void) {
+    const struct sched_param param = {.sched_priority = sched_get_priority_min(SCHED_RR)};
+    if (sched_setscheduler(0, SCHED_RR, &param) != 0) {
+        cr_log_info("no priority: a busy machine may disturb this test");
+    }
+}
+
+static void keep_time(bool threads) {
     double worst = 0;
-    for (int32_t i = part; i < pp_schedule_count(); i += parts) {
+    ask_for_priority();
+    for (int32_t i = 0; i < pp_schedule_count(); i++) {
         char what[96];
         snprintf(what, sizeof what, "%s, %s", pp_schedule_at(i)->name,
                  threads ? "threads" : "one thread");
         make_case(pp_schedule_at(i));
-        open_spin(&(struct how){.threads = threads});
+        open_spin(&(struct how){.threads = threads}, c.program->expected_ns);
         double missed = miss(what);
         cr_expect_leq(missed, 0.03, "%s: %.2f %% above the prediction", what, 100 * missed);
         worst = missed > worst ? missed : worst;
@@ -76,9 +88,35 @@ static void keep_time(bool threads, int32_t part, int32_t parts) {
 }
 
 Test(spin, keeps_the_predicted_time_on_one_thread) {
-    keep_time(false, 0, 1);
+    keep_time(false);
 }
 
 Test(spin, keeps_the_predicted_time_with_threads) {
-    keep_time(true, 0, 1);
+    keep_time(true);
+}
+
+/* Both parts of a pair at once: a pair takes as long as the longer one. Parts whose inputs come at
+ * different times start apart, which the prediction does not know: it may be beaten a little. */
+Test(spin, keeps_the_predicted_time_of_overlapped_pairs) {
+    static int64_t duration_ns[1 << 12];
+    ask_for_priority();
+    make_case(find_schedule("DualPipeV"));
+    for (int32_t i = 0; i < c.lowered->action_count; i++) {
+        duration_ns[i] = c.program->expected_ns[i];
+    }
+    pp_program_destroy(c.program);
+    pp_trace_deinit(&c.expected);
+    c.costs.compute.pair_ns = c.times[3];
+    program_case_expect(&c);
+    program_case_create(&c);
+    open_spin(&(struct how){.overlaps = true}, duration_ns);
+    double missed = miss("DualPipeV, overlapped");
+    cr_expect_leq(missed, 0.03, "%.2f %% above the prediction", 100 * missed);
+    int32_t together = 0;
+    for (int32_t i = 0; i < c.lowered->action_count; i++) {
+        together += c.lowered->actions[i].pair == 2 && r.trace.start_ns[i] < r.trace.end_ns[i - 1];
+    }
+    cr_expect_gt(together, 0);
+    close_spin();
+    program_case_deinit(&c);
 }
