@@ -13,6 +13,6 @@ struct pp_embedded_file {
 
 extern const struct pp_embedded_file pp_embedded_hardware[]; /* costmodel/data/hardware/ */
 extern const struct pp_embedded_file pp_embedded_models[];   /* costmodel/data/models/ */
-extern const struct pp_embedded_file pp_embedded_schema[];   /* sim/schema.sql */
+extern const struct pp_embedded_file pp_embedded_schema[];   /* sim/schema*.sql */
 
 #endif

@@ -9,7 +9,12 @@
  * A stage's file is a header, then its tensors in the order of compute.h's `state`, then a
  * checksum. It belongs to what the stage holds, not to a schedule: a run of another schedule with
  * the same stages, on ranks placed in another way, can go on from it, bit for bit. Copies of a
- * stage (DualPipe) are one stage here.
+ * stage (DualPipe) are one stage here: `state` gives both the number of the one in the model, their
+ * contents are the same, and the first process that holds one writes it; both read it.
+ *
+ * The folder is shared by all processes, tensors are in host memory. A step that has a complete
+ * checkpoint is written again under other names (stage-0003.g1.bin), and the manifest decides. A
+ * process that limits its files' sizes must ignore SIGXFSZ to be told of it here.
  */
 #ifndef PP_EXEC_CHECKPOINT_H
 #define PP_EXEC_CHECKPOINT_H
@@ -31,6 +36,7 @@ struct pp_checkpoint_ranks {
     const struct pp_compute_ops *compute;
     void *const *contexts; /* [count] */
     int32_t count;
+    int32_t rank_begin; /* number of the first; only told */
 };
 
 /**
@@ -49,8 +55,10 @@ enum pp_status pp_checkpoint_write(const char *folder, const struct pp_checkpoin
 enum pp_status pp_checkpoint_find(const char *folder, struct pp_checkpoint_key *key_p,
                                   struct pp_err *err);
 
-/** Reads it back into the ranks. @return PP_OK; PP_E_FILE (missing, cut, changed: which file),
- *  PP_E_VALUE (of another model, or other stages) */
+/** Reads that of expected->step back into the ranks, whose state stays as it is if any file is not
+ *  as it should be. expected->program is not looked at.
+ *  @return PP_OK; PP_E_FILE (missing, cut, changed: which file), PP_E_VALUE (of another model, seed
+ *  or other stages: both are named), PP_E_NOMEM */
 enum pp_status pp_checkpoint_read(const char *folder, const struct pp_checkpoint_key *expected,
                                   const struct pp_checkpoint_ranks *ranks, struct pp_err *err);
 

@@ -21,6 +21,8 @@ struct pp_work {
     const struct pp_program *program;
     int32_t index;           /* of the action in program->sched->actions */
     struct pp_action action; /* a copy */
+    int64_t ready_ns; /* when all it waits for was over, by clock.h. What only lets time pass counts
+                         from here: a rank that came late loses nothing */
     void *input, *output, *output_grad, *input_grad, *stash; /* NULL: it has none */
     void *host_input, *host_stash;                           /* OFFLOAD, RELOAD */
     const void *copy_grad; /* REDUCE_GRAD of a stage with a copy: the copy's gradients as its rank
@@ -30,7 +32,7 @@ struct pp_work {
 /** A tensor of a stage's lasting state: parameters, gradients, moments. */
 struct pp_state {
     int32_t stage;
-    char name[64]; /* "layers.3.q_proj.weight"; with a suffix ".m" or ".v" for moments */
+    char name[64]; /* "model.layers.3.mlp.up_proj.weight"; with a suffix ".m" or ".v" for moments */
     float *data;   /* host memory, or device memory where the workload says so */
     float *grad;   /* [count]; NULL for moments */
     int64_t count;
@@ -56,7 +58,8 @@ struct pp_compute_ops {
     /** When a done action ran, for the trace. NULL: when the runtime saw it start and end. */
     void (*times)(void *context, int32_t index, int64_t *start_ns_p, int64_t *end_ns_p);
 
-    /** Before the first action of a step and after the last of all ranks. NULL: nothing to do. */
+    /** Before the first action of a step and after the last of all ranks; whoever calls
+     *  pp_drive_step calls them. NULL: nothing to do. */
     enum pp_status (*begin_step)(void *context, int64_t step, struct pp_err *err);
     enum pp_status (*end_step)(void *context, int64_t step, struct pp_err *err); /* optimizer */
     /** Sum of the losses of the rank's last-stage microbatches of this step, in the order of their

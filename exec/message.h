@@ -18,6 +18,8 @@ struct pp_message {
     int64_t step;
     int64_t bytes;
     void *data; /* to send, not written to; or to receive into. Stays valid until done */
+    const struct pp_envelope *envelope; /* of a message to send that is broken on purpose: what
+                                           pp_envelope_fill writes in place of the truth. NULL */
 };
 
 /** In front of the data. Same layout on both sides: one program, one kind of machine. */
@@ -33,6 +35,7 @@ struct pp_envelope {
     int64_t posted_ns; /* when the sender posted it, by the common clock (clock.h) */
 };
 
+/** @param e  whole, unused parts too, so that it may be sent as bytes */
 void pp_envelope_fill(struct pp_envelope *e, const struct pp_message *m, int64_t posted_ns);
 
 /**

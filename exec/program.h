@@ -55,7 +55,8 @@ struct pp_program_sizes {
 
 enum { PP_PROGRAM_MAX_WAITS = 6, PP_HASH_BYTES = 65 };
 
-/** How an action is bound. Offsets are bytes into the arena of its rank; -1: it has none. */
+/** How an action is bound. Offsets are bytes into the arena of its rank, multiples of 64; -1: it
+ * has none, also where a size is 0. */
 struct pp_bound {
     int64_t input, output, output_grad, input_grad, stash; /* of F I B W; of OFFLOAD and RELOAD
                                                               input and stash in the arena */
@@ -64,11 +65,16 @@ struct pp_bound {
     int64_t message_bytes;               /* 0 for all others */
     int32_t channel;                     /* of SEND and RECV, and of REDUCE_GRAD that exchanges (the
                                             outgoing one); else -1 */
-    int32_t sequence;                    /* number of its message on that channel, from 0 */
+    int32_t sequence;                    /* number of its message on that channel, from 0. What
+                                            comes in by an exchange has the other copy's number,
+                                            which may differ: ranks may reduce in any order */
     int32_t waits[PP_PROGRAM_MAX_WAITS]; /* actions of the same rank that must have ended before it
-                                            starts: its RECV, RELOAD and UNSHARD, gates, and (only
-                                            if it is not compute) the compute action before it. Not
-                                            compute actions before a compute action: those ended */
+                                            starts: its RECV, RELOAD and UNSHARD (of a RELOAD its
+                                            OFFLOAD, of an UNSHARD the RESHARD before), gates, and
+                                            (only if it is not compute) the compute action before
+                                            it, of a pair both parts. Not compute actions before a
+                                            compute action: those ended; but the first part of a
+                                            pair where the second needs what it makes */
     int32_t wait_count;
     int32_t unused;
 };
@@ -98,9 +104,13 @@ struct pp_program {
  * @param sizes     not kept
  * @param expected  times of `lowered` under rendezvous, each compute action at least 1 ns
  *                  (sim/engine.h, PP_RUNTIME_OURS); not kept
- * @return PP_OK; PP_E_ARG (not lowered); PP_E_RANGE (a size outside its limits, an arena that would
- *         overflow); PP_E_DEADLOCK (the expected trace is not one of this schedule); PP_E_NOMEM
- * Cost: O(actions log actions).
+ * @return PP_OK; PP_E_ARG (not lowered, or not by PP_LOWER_OURS: a channel's receives in another
+ *         order than its sends; or copies exchange gradients more than once a stage); PP_E_RANGE (a
+ *         size or time outside its limits, an arena that would overflow); PP_E_DEADLOCK (the
+ *         expected trace is not one of this schedule, or ranks would wait for one another for
+ *         ever); PP_E_NOMEM
+ *
+ * Cost: O(actions log actions), 100 to 250 ns an action; some 20 allocations.
  */
 enum pp_status pp_program_create(const struct pp_sched *lowered,
                                  const struct pp_program_sizes *sizes,

@@ -3,17 +3,17 @@
  * The recent events of a rank, in a file that is mapped: what was written survives the death of the
  * process, also by SIGKILL, and other processes of the machine can read it. The writer holds a lock
  * on the file as long as it lives, so that its death is seen at once and no number of a process can
- * deceive.
+ * deceive. (A process that it forks and that does not exec holds it, too.)
  *
  * One writer a ring; writing is a few stores, without a system call. A reader may see an event that
- * is being written: each has a stamp before and after, and torn ones are left out.
+ * is being written: each has its number in front and a checksum behind, and torn ones are left out.
  */
 #ifndef PP_EXEC_RING_H
 #define PP_EXEC_RING_H
 
 #include "exec/program.h"
 
-enum { PP_RING_EVENTS = 256 };
+enum { PP_RING_EVENTS = 256, PP_RING_PATH_BYTES = 4096 };
 
 enum pp_event_kind {
     PP_EVENT_BEGIN,
@@ -48,18 +48,23 @@ void pp_ring_write(struct pp_ring *ring, const struct pp_event *event);
 
 /** What is left of a rank. */
 struct pp_ring_reading {
-    bool alive;      /* its writer lives */
-    int64_t process; /* its process number */
-    int32_t count;   /* events, oldest first */
+    bool alive;        /* its writer lives; says nothing if not of the same machine */
+    bool same_machine; /* written on this machine since it was started */
+    int64_t process;   /* its process number */
+    int32_t count;     /* events, oldest first */
     struct pp_event events[PP_RING_EVENTS];
 };
 
-/** @return PP_OK, PP_E_FILE (no ring, not a ring, of another program) */
+/** Never waits. @param program_hash  NULL: of any program
+ *  @return PP_OK, PP_E_FILE (no ring, not a ring, of another program) */
 enum pp_status pp_ring_read(const char *folder, int32_t rank, const char *program_hash,
                             struct pp_ring_reading *reading_p, struct pp_err *err);
 
 /** Where the rank stood by its last events: like pp_rank_view, as far as the ring tells. The last
- *  BLOCKED, STARTED or POSTED event that no DONE follows. @return index of an action, or -1 */
+ *  BLOCKED, STARTED or POSTED event of the step that no DONE follows. @return its index, or -1 */
+int32_t pp_ring_last_open(const struct pp_ring_reading *reading);
+/** The action of that event; of a rank at the end of its list what it waited for there.
+ *  @return index of an action, or -1 */
 int32_t pp_ring_last_action(const struct pp_ring_reading *reading);
 
 #endif

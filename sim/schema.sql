@@ -1,4 +1,5 @@
--- Schema of a pipeplan database, user_version 1. Times in ns, sizes in bytes, arrays as JSON text.
+-- Schema of a pipeplan database, user_version 1; schema_executions.sql adds to it. Times in ns, sizes
+-- in bytes, arrays as JSON text.
 -- Ids are text derived from content: the same inputs give the same ids.
 
 CREATE TABLE runs (

@@ -9,7 +9,6 @@
 
 enum {
     APPLICATION_ID = 0x70706c6e, /* "ppln" */
-    SCHEMA_VERSION = 1,
     BUSY_MS = 5000,
 };
 
@@ -107,22 +106,10 @@ static enum pp_status read_int(const struct pp_store *store, const char *sql, in
     return status;
 }
 
-static enum pp_status create_schema(const struct pp_store *store, struct pp_err *err) {
-    char stamp[96];
-    snprintf(stamp, sizeof stamp, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-             APPLICATION_ID, SCHEMA_VERSION);
-    int64_t owner = 0;
-    PP_TRY(pp_store_exec(store, "BEGIN IMMEDIATE", err));
-    /* another process may have made the tables while this one waited for the lock */
-    enum pp_status status = read_int(store, "PRAGMA application_id", &owner, err);
-    if (status == PP_OK && owner == APPLICATION_ID) {
-        return pp_store_exec(store, "COMMIT", err);
-    }
+enum pp_status pp_store_end(const struct pp_store *store, enum pp_status status,
+                            struct pp_err *err) {
     if (status == PP_OK) {
-        status = pp_store_exec(store, pp_embedded_schema[0].text, err);
-    }
-    if (status == PP_OK) {
-        status = pp_store_exec(store, stamp, err);
+        status = pp_store_exec(store, "COMMIT", err);
     }
     if (status != PP_OK) {
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
@@ -130,9 +117,30 @@ static enum pp_status create_schema(const struct pp_store *store, struct pp_err 
     return status;
 }
 
+/* Brings the tables up to this program's version: all that are missing, or none. Version n is the
+ * first n texts of pp_embedded_schema. */
+static enum pp_status upgrade_schema(struct pp_store *store, struct pp_err *err) {
+    char stamp[96];
+    snprintf(stamp, sizeof stamp, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             APPLICATION_ID, PP_STORE_EXECUTIONS);
+    int64_t version = 0;
+    PP_TRY(pp_store_exec(store, "BEGIN IMMEDIATE", err));
+    /* another process may have made the tables while this one waited for the lock */
+    enum pp_status status = read_int(store, "PRAGMA user_version", &version, err);
+    bool lacks = version < PP_STORE_EXECUTIONS;
+    for (; status == PP_OK && version < PP_STORE_EXECUTIONS; version++) {
+        status = pp_store_exec(store, pp_embedded_schema[version].text, err);
+    }
+    if (status == PP_OK && lacks) {
+        status = pp_store_exec(store, stamp, err);
+    }
+    status = pp_store_end(store, status, err);
+    store->version = PP_STORE_EXECUTIONS;
+    return status;
+}
+
 /* Ours, empty, or somebody else's? Another program's database is never touched. */
-static enum pp_status check_owner(const struct pp_store *store, bool may_create,
-                                  struct pp_err *err) {
+static enum pp_status check_owner(struct pp_store *store, bool may_create, struct pp_err *err) {
     int64_t tables = 0;
     int64_t owner = 0;
     int64_t version = 0;
@@ -142,18 +150,21 @@ static enum pp_status check_owner(const struct pp_store *store, bool may_create,
     enum pp_status status = PP_OK;
     if (tables == 0 && owner == 0) {
         if (may_create) {
-            return create_schema(store, err);
+            return upgrade_schema(store, err);
         }
         status = pp_fail(err, PP_E_STORE, "%s holds no plans", store->path);
         pp_hint(err, "make it with `pipeplan plan RECIPE.yaml --db %s`", store->path);
     } else if (owner != APPLICATION_ID) {
         status = pp_fail(err, PP_E_STORE, "%s is another program's database", store->path);
         pp_hint(err, "choose another --db file; this one was left as it is");
-    } else if (version != SCHEMA_VERSION) {
+    } else if (version < PP_STORE_PLANS || version > PP_STORE_EXECUTIONS) {
         status = pp_fail(err, PP_E_STORE, "%s has schema version %lld, this pipeplan reads %d",
-                         store->path, (long long)version, SCHEMA_VERSION);
+                         store->path, (long long)version, PP_STORE_EXECUTIONS);
         pp_hint(err, "use the pipeplan that wrote it, or another --db file");
+    } else if (version < PP_STORE_EXECUTIONS && may_create) {
+        return upgrade_schema(store, err);
     }
+    store->version = version;
     pp_err_place(status == PP_OK ? NULL : err, store->path, 0, 0);
     return status;
 }

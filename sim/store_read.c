@@ -9,57 +9,11 @@
 
 static enum pp_status bad_row(const struct pp_store *store, const char *id, const char *column,
                               struct pp_err *err) {
-    pp_fail(err, PP_E_STORE, "%s: %s of plan %s cannot be read back", store->path, column, id);
-    pp_hint(err, "the database was changed from outside; plan again into a new one");
-    return PP_E_STORE;
-}
-
-/* Steps to the only row whose id begins with `id`. */
-static enum pp_status step_one(const struct pp_store *store, sqlite3_stmt *stmt, const char *what,
-                               const char *id, struct pp_err *err) {
-    int code = sqlite3_step(stmt);
-    if (code == SQLITE_DONE) {
-        pp_fail(err, PP_E_NOT_FOUND, "%s holds no %s %s", store->path, what, id);
-        pp_hint(err, "`sqlite3 %s 'SELECT run_id, plan_id FROM plans'` lists them", store->path);
-        return PP_E_NOT_FOUND;
-    }
-    return code == SQLITE_ROW ? PP_OK : pp_store_fail(store, "read the database", err);
-}
-
-static enum pp_status check_unique(const struct pp_store *store, sqlite3_stmt *stmt,
-                                   const char *what, const char *id, struct pp_err *err) {
-    if (sqlite3_step(stmt) == SQLITE_ROW) {
-        pp_fail(err, PP_E_NOT_FOUND, "more than one %s in %s begins with %s", what, store->path,
-                id);
-        pp_hint(err, "give more of the id");
-        return PP_E_NOT_FOUND;
-    }
-    return PP_OK;
-}
-
-static bool is_id(const char *id) {
-    return id[0] != '\0' && strspn(id, "0123456789abcdef") == strlen(id) && strlen(id) <= 32;
-}
-
-static enum pp_status check_id(const char *id, const char *what, struct pp_err *err) {
-    if (is_id(id)) {
-        return PP_OK;
-    }
-    pp_fail(err, PP_E_NOT_FOUND, "\"%s\" is no %s id: expected up to 32 hex digits", id, what);
-    pp_hint(err, "`pipeplan plan --json` and the view plans show the ids");
-    return PP_E_NOT_FOUND;
-}
-
-static char *copy_column(sqlite3_stmt *stmt, int column, bool *failed_p) {
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    char *copy = text == NULL ? NULL : strdup(text);
-    *failed_p = *failed_p || (text != NULL && copy == NULL);
-    return copy;
+    return pp_store_bad_row(store, column, "plan", id, err);
 }
 
 static void copy_id(sqlite3_stmt *stmt, int column, char id[33]) {
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    pp_copy(id, 33, text == NULL ? "" : text);
+    pp_store_copy_id(stmt, column, 33, id);
 }
 
 void pp_stored_run_deinit(struct pp_stored_run *run) {
@@ -78,25 +32,25 @@ enum pp_status pp_store_read_run(struct pp_store *store, const char *id,
         "runs.run_id) FROM runs WHERE ?1 IS NULL OR substr(run_id, 1, length(?1)) = ?1 "
         "ORDER BY rowid DESC LIMIT iif(?1 IS NULL, 1, 2)";
     if (id != NULL) {
-        PP_TRY(check_id(id, "run", err));
+        PP_TRY(pp_store_check_id(id, "run", err));
     }
     sqlite3_stmt *stmt = NULL;
     struct pp_stored_run run = {0};
     bool failed = false;
     PP_TRY(pp_store_prepare(store, sql, &stmt, err));
     sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
-    enum pp_status status = step_one(store, stmt, "run", id == NULL ? "yet" : id, err);
+    enum pp_status status = pp_store_step_one(store, stmt, "run", id == NULL ? "yet" : id, err);
     if (status == PP_OK) {
         copy_id(stmt, 0, run.run_id);
-        run.recipe_path = copy_column(stmt, 1, &failed);
-        run.recipe_text = copy_column(stmt, 2, &failed);
-        run.settings = copy_column(stmt, 3, &failed);
-        run.csv_text = copy_column(stmt, 4, &failed);
+        run.recipe_path = pp_store_copy_text(stmt, 1, &failed);
+        run.recipe_text = pp_store_copy_text(stmt, 2, &failed);
+        run.settings = pp_store_copy_text(stmt, 3, &failed);
+        run.csv_text = pp_store_copy_text(stmt, 4, &failed);
         copy_id(stmt, 5, run.current_id);
         copy_id(stmt, 6, run.best_id);
         run.limit_bytes = sqlite3_column_int64(stmt, 7);
         status = failed ? pp_fail(err, PP_E_NOMEM, "out of memory reading a run")
-                        : check_unique(store, stmt, "run", id, err);
+                        : pp_store_check_unique(store, stmt, "run", id, err);
     }
     sqlite3_finalize(stmt);
     if (status != PP_OK) {
@@ -105,46 +59,6 @@ enum pp_status pp_store_read_run(struct pp_store *store, const char *id,
     }
     *run_p = run;
     return PP_OK;
-}
-
-/* A JSON array of exactly `count` integers in [low, high]. */
-static bool read_i64s(const char *text, int32_t count, int64_t low, int64_t high, int64_t *values) {
-    json_t *array = text == NULL ? NULL : json_loads(text, 0, NULL);
-    bool good = json_is_array(array) && json_array_size(array) == (size_t)count;
-    for (int32_t i = 0; good && i < count; i++) {
-        json_t *item = json_array_get(array, (size_t)i);
-        values[i] = json_integer_value(item);
-        good = json_is_integer(item) && values[i] >= low && values[i] <= high;
-    }
-    json_decref(array);
-    return good;
-}
-
-static int32_t *read_i32s(sqlite3_stmt *stmt, int column, int32_t count, int64_t low,
-                          int64_t high) {
-    int64_t *wide = malloc((size_t)count * sizeof *wide);
-    int32_t *values = malloc((size_t)count * sizeof *values);
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    if (wide == NULL || values == NULL || !read_i64s(text, count, low, high, wide)) {
-        free(wide);
-        free(values);
-        return NULL;
-    }
-    for (int32_t i = 0; i < count; i++) {
-        values[i] = (int32_t)wide[i];
-    }
-    free(wide);
-    return values;
-}
-
-static int64_t *read_bytes(sqlite3_stmt *stmt, int column, int32_t count) {
-    int64_t *values = malloc((size_t)count * sizeof *values);
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    if (values != NULL && !read_i64s(text, count, 0, INT64_MAX, values)) {
-        free(values);
-        return NULL;
-    }
-    return values;
 }
 
 static bool read_stage(const json_t *stage, struct pp_stage_cost *cost) {
@@ -212,15 +126,9 @@ static const char plan_sql[] =
     "FROM plan_rows LEFT JOIN stage_costs USING (costs_id) "
     "WHERE substr(plan_id, 1, length(?1)) = ?1 LIMIT 2";
 
-/* A column as int32 within [low, high]; `*good_p` turns false otherwise. */
 static int32_t small(sqlite3_stmt *stmt, enum plan_column column, int64_t low, int64_t high,
                      bool *good_p) {
-    int64_t value = sqlite3_column_int64(stmt, (int)column);
-    if (value < low || value > high) {
-        *good_p = false;
-        return 0;
-    }
-    return (int32_t)value;
+    return (int32_t)pp_store_within(stmt, (int)column, low, high, good_p);
 }
 
 static bool read_config(sqlite3_stmt *stmt, struct pp_plan *plan) {
@@ -251,8 +159,9 @@ static bool read_shape(sqlite3_stmt *stmt, struct pp_plan *plan) {
     if (!good) {
         return false;
     }
-    plan->layer_counts = read_i32s(stmt, P_LAYERS, plan->stage_count, 0, PP_MAX_LAYERS);
-    plan->stage_rank = read_i32s(stmt, P_RANKS, plan->stage_count, 0, plan->config.pp_size - 1);
+    plan->layer_counts = pp_store_column_i32s(stmt, P_LAYERS, plan->stage_count, 0, PP_MAX_LAYERS);
+    plan->stage_rank =
+        pp_store_column_i32s(stmt, P_RANKS, plan->stage_count, 0, plan->config.pp_size - 1);
     return plan->layer_counts != NULL && plan->stage_rank != NULL;
 }
 
@@ -271,8 +180,8 @@ static bool read_figures(sqlite3_stmt *stmt, struct pp_plan *plan) {
     }
     plan->has_costs = true;
     plan->stage_costs = read_costs(costs, plan->stage_count);
-    plan->peak_bytes = read_bytes(stmt, P_PEAK, plan->config.pp_size);
-    plan->base_bytes = read_bytes(stmt, P_RESIDENT, plan->config.pp_size);
+    plan->peak_bytes = pp_store_column_i64s(stmt, P_PEAK, plan->config.pp_size, 0, INT64_MAX);
+    plan->base_bytes = pp_store_column_i64s(stmt, P_RESIDENT, plan->config.pp_size, 0, INT64_MAX);
     for (int32_t r = 0; plan->peak_bytes != NULL && r < plan->config.pp_size; r++) {
         if (plan->peak_bytes[r] > plan->max_peak_bytes) {
             plan->max_peak_bytes = plan->peak_bytes[r];
@@ -286,10 +195,10 @@ enum pp_status pp_store_read_plan(struct pp_store *store, const char *id, struct
     sqlite3_stmt *stmt = NULL;
     struct pp_plan plan = {0};
     char run_id[33] = "";
-    PP_TRY(check_id(id, "plan", err));
+    PP_TRY(pp_store_check_id(id, "plan", err));
     PP_TRY(pp_store_prepare(store, plan_sql, &stmt, err));
     sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
-    enum pp_status status = step_one(store, stmt, "plan", id, err);
+    enum pp_status status = pp_store_step_one(store, stmt, "plan", id, err);
     if (status == PP_OK) {
         copy_id(stmt, P_ID, plan.id);
         copy_id(stmt, P_RUN, run_id);
@@ -300,7 +209,7 @@ enum pp_status pp_store_read_plan(struct pp_store *store, const char *id, struct
         } else if (!read_figures(stmt, &plan)) {
             status = bad_row(store, plan.id, "a figure", err);
         } else {
-            status = check_unique(store, stmt, "plan", id, err);
+            status = pp_store_check_unique(store, stmt, "plan", id, err);
         }
     }
     sqlite3_finalize(stmt);
@@ -362,9 +271,9 @@ enum pp_status pp_store_read_overrides(struct pp_store *store, const char *plan_
     PP_TRY(
         pp_store_prepare(store, "SELECT overrides FROM plan_rows WHERE plan_id = ?1", &stmt, err));
     sqlite3_bind_text(stmt, 1, plan_id, -1, SQLITE_STATIC);
-    enum pp_status status = step_one(store, stmt, "plan", plan_id, err);
+    enum pp_status status = pp_store_step_one(store, stmt, "plan", plan_id, err);
     if (status == PP_OK) {
-        char *text = copy_column(stmt, 0, &failed);
+        char *text = pp_store_copy_text(stmt, 0, &failed);
         status = failed ? pp_fail(err, PP_E_NOMEM, "out of memory reading a plan") : PP_OK;
         *json_p = text;
     }

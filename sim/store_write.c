@@ -18,34 +18,17 @@ struct writer {
     bool failed;         /* a value could not be bound */
 };
 
-/* Lengths come first, so that no two lists of inputs hash alike. */
-static void add_input(struct pp_text *t, const char *input) {
-    if (input == NULL) {
-        pp_text_puts(t, "-;");
-    } else {
-        pp_text_printf(t, "%zu:%s;", strlen(input), input);
-    }
-}
-
 enum pp_status pp_run_id(const struct pp_run_inputs *in, char id_p[33], struct pp_err *err) {
     struct pp_text t = {0};
-    add_input(&t, PP_VERSION);
-    add_input(&t, in->recipe_text);
-    add_input(&t, in->settings);
-    add_input(&t, in->model_name);
-    add_input(&t, in->model_text);
-    add_input(&t, in->hardware_text);
-    add_input(&t, in->csv_text);
+    pp_store_add_input(&t, PP_VERSION);
+    pp_store_add_input(&t, in->recipe_text);
+    pp_store_add_input(&t, in->settings);
+    pp_store_add_input(&t, in->model_name);
+    pp_store_add_input(&t, in->model_text);
+    pp_store_add_input(&t, in->hardware_text);
+    pp_store_add_input(&t, in->csv_text);
     pp_text_printf(&t, "%lld;%d;%d", (long long)in->gpu_count, in->layers, in->search_pp);
-    enum pp_status status = PP_OK;
-    if (t.failed) {
-        status = pp_fail(err, PP_E_NOMEM, "out of memory for the run's id");
-    } else {
-        char hex[65];
-        pp_sha256_hex(t.bytes, t.size, hex);
-        memcpy(id_p, hex, 32);
-        id_p[32] = '\0';
-    }
+    enum pp_status status = pp_store_make_id(&t, id_p, err);
     pp_text_free(&t);
     return status;
 }
@@ -80,21 +63,13 @@ static enum pp_status put(const struct writer *w, sqlite3_stmt *stmt, struct pp_
 
 static const char *json_i32s(struct writer *w, const int32_t *values, int32_t count) {
     w->text.size = 0;
-    pp_text_puts(&w->text, "[");
-    for (int32_t i = 0; i < count; i++) {
-        pp_text_printf(&w->text, i == 0 ? "%d" : ",%d", values[i]);
-    }
-    pp_text_puts(&w->text, "]");
+    pp_store_put_i32s(&w->text, values, count);
     return w->text.bytes;
 }
 
 static const char *json_i64s(struct writer *w, const int64_t *values, int32_t count) {
     w->text.size = 0;
-    pp_text_puts(&w->text, "[");
-    for (int32_t i = 0; i < count; i++) {
-        pp_text_printf(&w->text, i == 0 ? "%lld" : ",%lld", (long long)values[i]);
-    }
-    pp_text_puts(&w->text, "]");
+    pp_store_put_i64s(&w->text, values, count);
     return w->text.bytes;
 }
 
@@ -341,12 +316,8 @@ enum pp_status pp_store_add_run(struct pp_store *store, const struct pp_run_inpu
     if (status == PP_OK && !exists) {
         status = put_plans(&w, err);
     }
-    if (status == PP_OK) {
-        status = pp_store_exec(store, "COMMIT", err);
-    }
-    if (status != PP_OK) {
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    } else if (added_p != NULL) {
+    status = pp_store_end(store, status, err);
+    if (status == PP_OK && added_p != NULL) {
         *added_p = !exists;
     }
     sqlite3_finalize(w.insert_plan);

@@ -48,7 +48,9 @@ enum pp_status pp_transformer_create(const struct pp_transformer_config *config,
                                      struct pp_transformer **t_p, struct pp_err *err);
 void pp_transformer_destroy(struct pp_transformer *t);
 
-/** Bytes for the program, of a schedule's stages (copies of a part cost what the part does).
+/** Bytes for the program, of a schedule's stages (copies of a part cost what the part does). What
+ *  the stages of a rank share, scratch memory, is divided among them.
+ *  @param sched  of as many stages as the transformer
  *  @param act_bytes  of an activation element
  *  @param input_bytes, stash_bytes, fixed_bytes  [stage_count of `sched`] */
 void pp_transformer_sizes(const struct pp_transformer *t, const struct pp_sched *sched,
@@ -59,7 +61,9 @@ void pp_transformer_sizes(const struct pp_transformer *t, const struct pp_sched 
  */
 struct pp_transformer_rank;
 
-/** Parameters are drawn, gradients and moments zero. @return PP_OK, PP_E_NOMEM */
+/** Parameters are drawn, gradients and moments zero. @return PP_OK; PP_E_SCHEDULE (it cuts
+ *  sequences into slices), PP_E_STAGES, PP_E_RANGE (other numbers of stages or microbatches than
+ *  the transformer's), PP_E_MODEL (the device cannot), PP_E_NOMEM */
 enum pp_status pp_transformer_open(const struct pp_transformer *t, const struct pp_sched *sched,
                                    int32_t rank, const struct pp_device_ops *device,
                                    void *device_context, struct pp_transformer_rank **rank_p,
@@ -68,11 +72,32 @@ void pp_transformer_close(struct pp_transformer_rank *rank);
 
 extern const struct pp_compute_ops pp_transformer_ops;
 
-/** Uniform in [-1, 1), a multiple of 2^-23: splitmix64 of seed, stream and index. */
+/**
+ * Uniform in [-1, 1), a multiple of 2^-23. With splitmix64's step
+ *   mix(x): x += 9E3779B97F4A7C15; x = (x ^ x >> 30) * BF58476D1CE4E5B9;
+ *           x = (x ^ x >> 27) * 94D049BB133111EB; x ^ x >> 31          (hexadecimal, modulo 2^64)
+ *   bits = mix(mix(mix(seed) ^ stream) ^ index) >> 40                  (24 bits)
+ * it is (bits - 2^23) / 2^23.
+ *
+ * Parameter i of a tensor is pp_draw(seed, pp_draw_stream(name), i) * scale, rounded to float;
+ * scale is the float nearest to 1 / sqrt(in) of a matrix [out][in], 1/32 of the embedding; norms
+ * are ones. Names are those of pp_state: Hugging Face's, but a mixture's experts are one tensor for
+ * all: mlp.experts.gate_up_proj [expert][gate rows, then up rows][hidden] and mlp.experts.down_proj
+ * [expert][hidden][ffn]; beside it mlp.gate.weight and mlp.shared_experts.{gate,up,down}_proj.
+ * Weight decay takes all parameters.
+ */
 float pp_draw(uint64_t seed, uint64_t stream, uint64_t index);
 /** Stream of a parameter's name (FNV-1a, 64 bits). */
 uint64_t pp_draw_stream(const char *name);
-/** Tokens of a sequence: input ids are tokens[0..length-1], targets tokens[1..length]. */
+/**
+ * Tokens of a sequence: input ids are tokens[0..length-1], targets tokens[1..length]. Sequence
+ * n = (step * microbatches + microbatch) * sequences + sequence; `microbatch` counts over both
+ * directions, the second's after all of the first's. Of a text it is the piece n modulo their
+ * number. Drawn, it follows a rule that can be learnt, with noise: with `bits` as above of stream
+ * "tokens" and index n * (length + 1) + i,
+ *   tokens[i] = bits * vocab / 2^24 (rounded down)    if i is 0 or bits is a multiple of 8, else
+ *               (5 * tokens[i - 1] + 7) modulo vocab
+ */
 void pp_draw_tokens(const struct pp_transformer *t, int64_t step, int32_t microbatch,
                     int32_t sequence, int32_t *tokens /* [length + 1] */);
 

@@ -3,9 +3,10 @@
  * A process a rank, over MPI (tested with Open MPI and mpirun). Process i drives rank i. Only this
  * folder knows MPI's own types; a build without MPI has the functions, which return PP_E_ENV.
  *
- * Each channel has a communicator of its own, so that its messages keep their order whatever else
- * is under way. MPI's errors are returned, not fatal; a rank that dies is seen by its ring's lock
- * (ring.h) on the same machine, else by the deadline.
+ * A channel is a source and a tag on a communicator of ours: MPI keeps its messages in order,
+ * whatever else is under way. MPI's errors are returned, not fatal; a rank that dies is seen by its
+ * ring's lock (peers.h) on the same machine, else by the deadline. mpirun, which sees it too, sends
+ * the others SIGTERM at once and SIGKILL a second or two later: time to say who died, and where.
  */
 #ifndef PP_EXEC_MPI_H
 #define PP_EXEC_MPI_H
@@ -24,7 +25,9 @@ void pp_mpi_describe(char *text, size_t size);
 
 /** MPI_Init_thread. Once a process. @return PP_OK, PP_E_ENV */
 enum pp_status pp_mpi_begin(struct pp_mpi **mpi_p, struct pp_err *err);
-/** MPI_Finalize, if nothing failed. */
+/** MPI_Finalize, if nothing failed: after a failure it could wait for ever, and the process leaves
+ *  without it (control's abort, or exit with a code that is not 0: the launcher ends the others).
+ */
 void pp_mpi_end(struct pp_mpi *mpi);
 
 /** Valid while `mpi` is. */
