@@ -2,7 +2,8 @@
  * @file host.h
  * The host as a device: float, on the CPU, matrix products by OpenBLAS (or, without it, by a slow
  * product of our own that only tests should meet). One context a rank; a context may be used by one
- * thread at a time, contexts side by side.
+ * thread at a time, contexts side by side. Attention takes heads of at most 512 elements, sequences
+ * of any length; no kernel allocates.
  */
 #ifndef PP_EXEC_HOST_H
 #define PP_EXEC_HOST_H

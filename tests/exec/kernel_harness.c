@@ -225,8 +225,10 @@ void check_close_by(struct suite *s, const char *what, const struct tensor *t,
         difference += d * d;
         norm += expected[i] * expected[i];
     }
-    check(s, sqrt(difference) <= tolerance * sqrt(norm),
-          "%s is off by %.2g of its norm; worst at %lld: %.9g, expected %.9g", what,
+    bool ok = sqrt(difference) <= tolerance * sqrt(norm);
+    s->counts.worst =
+        ok && norm > 0 ? fmax(s->counts.worst, sqrt(difference / norm)) : s->counts.worst;
+    check(s, ok, "%s is off by %.2g of its norm; worst at %lld: %.9g, expected %.9g", what,
           sqrt(difference / norm), (long long)worst, t->count > 0 ? now[worst] : 0,
           t->count > 0 ? expected[worst] : 0);
 }

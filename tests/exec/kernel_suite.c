@@ -12,6 +12,7 @@ struct kernel_counts kernel_suite(const struct pp_device_ops *ops, void *context
     if (ops->route != NULL) {
         kernel_cases_moe(&s);
     }
-    printf("kernels of %s: %d passed, %d failed\n", ops->name, s.counts.passed, s.counts.failed);
+    printf("kernels of %s: %d passed, %d failed; off by at most %.1e\n", ops->name, s.counts.passed,
+           s.counts.failed, s.counts.worst);
     return s.counts;
 }

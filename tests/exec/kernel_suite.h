@@ -8,6 +8,7 @@
 
 struct kernel_counts {
     int32_t passed, failed;
+    double worst; /* of what was within the tolerance */
 };
 
 /* Runs everything that the table has; prints each failure and "N passed, M failed". A result is

@@ -18,12 +18,14 @@ static struct pp_host *new_host(void) {
 
 static void conforms(int32_t level) {
     struct pp_host *host = new_host();
-    if (pp_host_use_level(host, level)) {
-        printf("%s: ", pp_host_level_name(level));
-        struct kernel_counts counts = kernel_suite(&pp_host_ops, host, 1e-5);
-        cr_expect_eq(counts.failed, 0);
-        cr_expect_gt(counts.passed, 5000);
+    if (level >= pp_host_level_count() || !pp_host_use_level(host, level)) {
+        pp_host_destroy(host);
+        cr_skip_test("this processor has fewer levels of vector instructions");
     }
+    printf("%s: ", pp_host_level_name(level));
+    struct kernel_counts counts = kernel_suite(&pp_host_ops, host, 1e-5);
+    cr_expect_eq(counts.failed, 0);
+    cr_expect_gt(counts.passed, 5000);
     pp_host_destroy(host);
 }
 
@@ -32,15 +34,11 @@ Test(kernels, the_host_conforms) {
 }
 
 Test(kernels, the_host_conforms_at_the_next_level) {
-    if (pp_host_level_count() > 1) {
-        conforms(1);
-    }
+    conforms(1);
 }
 
 Test(kernels, the_host_conforms_at_the_highest_level) {
-    if (pp_host_level_count() > 2) {
-        conforms(2);
-    }
+    conforms(2);
 }
 
 Test(kernels, a_context_takes_the_highest_level_that_the_processor_has) {
