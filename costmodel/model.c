@@ -401,6 +401,31 @@ static enum pp_status read_norms(const struct pp_keys *keys, const struct pp_fam
     return PP_OK;
 }
 
+/* An optional number above 0. Newer configs nest theta in rope_parameters: then it is not stated.
+ */
+static enum pp_status read_positive(const struct pp_keys *keys, const char *alias,
+                                    double *value_p) {
+    const struct pp_doc *doc = NULL;
+    const struct pp_node *node = pp_keys_find(keys, alias, &doc);
+    double value = 0.0;
+    if (node == NULL) {
+        return PP_OK;
+    }
+    int64_t whole = 0;
+    if (pp_node_get_int(node, &whole)) {
+        value = (double)whole;
+    } else if (!pp_node_get_float(node, &value)) {
+        return pp_node_fail(keys->err, doc, node, PP_E_TYPE, "%s is %s, expected a number", alias,
+                            pp_node_kind_name(pp_node_kind(node)));
+    }
+    if (!(value > 0.0 && value < 1e30)) {
+        return pp_node_fail(keys->err, doc, node, PP_E_RANGE, "%s is %g, expected a number above 0",
+                            alias, value);
+    }
+    *value_p = value;
+    return PP_OK;
+}
+
 static enum pp_status read_model(const struct pp_keys *keys, struct pp_model *m) {
     PP_TRY(read_family(keys, m));
     PP_TRY(check_supported(keys));
@@ -416,6 +441,8 @@ static enum pp_status read_model(const struct pp_keys *keys, struct pp_model *m)
     PP_TRY(read_window(keys, family, m));
     PP_TRY(read_mlp(keys, family, m));
     PP_TRY(read_norms(keys, family, m));
+    PP_TRY(read_positive(keys, "rope_theta", &m->rope_theta));
+    PP_TRY(read_positive(keys, "rms_norm_eps", &m->norm_epsilon));
     PP_TRY(read_int32(keys, "num_nextn_predict_layers|num_mtp_modules", 0, PP_MAX_LAYERS,
                       &m->mtp_layers));
     return pp_model_check(m, keys->err);

@@ -42,6 +42,8 @@ struct pp_model {
     int32_t moe_every, moe_phase; /* then MoE where (layer + phase) % every == 0; 1, 0 = all */
     uint64_t dense_mask[16];      /* bit l: layer l is dense all the same (l < 1024) */
 
+    double rope_theta, norm_epsilon; /* numbers of no cost, for who runs the model; 0: not stated */
+
     int32_t mtp_layers; /* multi-token prediction layers in the config (not in the totals) */
 
     /* parameters that only the count needs, per layer and per model, by family */

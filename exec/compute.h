@@ -32,7 +32,7 @@ struct pp_work {
 /** A tensor of a stage's lasting state: parameters, gradients, moments. */
 struct pp_state {
     int32_t stage;
-    char name[64]; /* "layers.3.q_proj.weight"; with a suffix ".m" or ".v" for moments */
+    char name[64]; /* "model.layers.3.mlp.up_proj.weight"; with a suffix ".m" or ".v" for moments */
     float *data;   /* host memory, or device memory where the workload says so */
     float *grad;   /* [count]; NULL for moments */
     int64_t count;

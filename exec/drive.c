@@ -161,10 +161,10 @@ enum pp_status pp_drive_step(struct pp_drive *d, int64_t step, struct pp_failure
     struct pp_err own = {0};
     struct pp_err *error = err != NULL ? err : &own;
     *failure_p = (struct pp_failure){.kind = PP_FAIL_NONE, .rank = -1, .action = -1};
-    int64_t zero_ns = pp_now_ns();
+    d->zero_ns = pp_now_ns();
     enum pp_status status = PP_OK;
     for (int32_t i = 0; i < d->rank_count && status == PP_OK; i++) {
-        status = pp_rank_begin(d->ranks[i], step, zero_ns, error);
+        status = pp_rank_begin(d->ranks[i], step, d->zero_ns, error);
         if (status != PP_OK) {
             pp_watch_failed(d, d->ranks[i], failure_p, error);
         }
@@ -180,4 +180,8 @@ enum pp_status pp_drive_step(struct pp_drive *d, int64_t step, struct pp_failure
         }
     }
     return status;
+}
+
+int64_t pp_drive_zero_ns(const struct pp_drive *d) {
+    return d->zero_ns;
 }

@@ -64,6 +64,9 @@ void pp_drive_destroy(struct pp_drive *drive);
 enum pp_status pp_drive_step(struct pp_drive *drive, int64_t step, struct pp_failure *failure_p,
                              struct pp_err *err);
 
+/** Time 0 of the last step's traces, by clock.h. */
+int64_t pp_drive_zero_ns(const struct pp_drive *drive);
+
 /** Who waits for whom, a line a rank: action, since when, for what of which rank. */
 void pp_views_table(const struct pp_program *program, const struct pp_rank_view *views,
                     int32_t count, int64_t now_ns, struct pp_text *out);

@@ -11,6 +11,7 @@ struct pp_drive {
     int32_t rank_count;
     const struct pp_program *program;
     struct pp_drive_options options;
+    int64_t zero_ns;            /* of the step */
     struct pp_threads *threads; /* NULL: one thread drives all */
 };
 

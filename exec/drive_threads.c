@@ -52,7 +52,8 @@ static void look(struct pp_threads *t) {
     if (pthread_mutex_trylock(&t->looking) != 0) {
         return;
     }
-    if (pp_watch(t->drive, &failure, &err)) {
+    if (!atomic_load_explicit(&t->stop, memory_order_relaxed) &&
+        pp_watch(t->drive, &failure, &err)) {
         set_failure(t, &failure, &err);
     }
     pthread_mutex_unlock(&t->looking);

@@ -30,7 +30,8 @@ const char *pp_where(const struct pp_sched *s, int32_t action, char out[PP_WHERE
 
 static inline uint64_t mix(uint64_t state, uint64_t word) {
     uint64_t x = state ^ word;
-    return (x << 29 | x >> 35) * 0x9e3779b97f4a7c15;
+    x ^= x >> 32; /* so that high bits, too, change many */
+    return x * 0x9e3779b97f4a7c15;
 }
 
 static inline void mix_block(uint64_t lanes[LANES], const unsigned char *bytes) {

@@ -22,7 +22,6 @@ struct channels {
     int32_t (*of)[OF_COUNT];  /* [stage_count] channel by type of SEND or RECV; of the exchange the
                                  outgoing one; -1 */
     int32_t *sent, *received; /* [channel_count] so far */
-    int32_t *exchange;        /* [stage_count] number of its exchange */
     bool exchanges;
 };
 
@@ -105,7 +104,6 @@ static enum pp_status number_message(struct channels *c, int32_t at, struct pp_e
         if (b->channel >= 0) {
             b->sequence = c->sent[b->channel]++;
             p->channels[b->channel].message_count++;
-            c->exchange[a->stage] = b->sequence;
         }
     } else if (a->type >= PP_SEND_F && a->type <= PP_RECV_B) {
         b->channel = c->of[a->stage][a->type - PP_SEND_F];
@@ -134,16 +132,6 @@ static enum pp_status check_numbers(const struct channels *c, struct pp_err *err
             return status;
         }
     }
-    for (int32_t stage = 0; c->exchanges && stage < s->part_count; stage++) {
-        int32_t copy = pp_program_copy_of(p, stage);
-        if (c->exchange[stage] != c->exchange[copy]) {
-            return pp_fail(err, PP_E_ARG,
-                           "ranks %d and %d reduce the gradients of the stages that they share in "
-                           "different orders: stage %d as number %d, its copy %d as number %d",
-                           s->stage_rank[stage], s->stage_rank[copy], stage, c->exchange[stage],
-                           copy, c->exchange[copy]);
-        }
-    }
     return PP_OK;
 }
 
@@ -151,14 +139,13 @@ static enum pp_status bind_channels(struct pp_program *p, struct pp_err *err) {
     const struct pp_sched *s = p->sched;
     size_t stages = (size_t)s->stage_count;
     struct channels c = {.program = p};
-    int32_t *block = calloc(stages * (3 * OF_COUNT + 1), sizeof *block);
+    int32_t *block = calloc(stages * 3 * OF_COUNT, sizeof *block);
     if (block == NULL) {
         return pp_fail(err, PP_E_NOMEM, "out of memory for the channels of %zu stages", stages);
     }
     c.of = (int32_t(*)[OF_COUNT])block;
     c.sent = block + stages * OF_COUNT;
     c.received = c.sent + stages * OF_COUNT;
-    c.exchange = c.received + stages * OF_COUNT;
     for (int32_t at = 0; at < s->action_count && !c.exchanges; at++) {
         c.exchanges = s->actions[at].type == PP_REDUCE_GRAD && s->part_count < s->stage_count;
     }

@@ -65,7 +65,9 @@ struct pp_bound {
     int64_t message_bytes;               /* 0 for all others */
     int32_t channel;                     /* of SEND and RECV, and of REDUCE_GRAD that exchanges (the
                                             outgoing one); else -1 */
-    int32_t sequence;                    /* number of its message on that channel, from 0 */
+    int32_t sequence;                    /* number of its message on that channel, from 0. What
+                                            comes in by an exchange has the other copy's number,
+                                            which may differ: ranks may reduce in any order */
     int32_t waits[PP_PROGRAM_MAX_WAITS]; /* actions of the same rank that must have ended before it
                                             starts: its RECV, RELOAD and UNSHARD (of a RELOAD its
                                             OFFLOAD, of an UNSHARD the RESHARD before), gates, and
@@ -103,10 +105,12 @@ struct pp_program {
  * @param expected  times of `lowered` under rendezvous, each compute action at least 1 ns
  *                  (sim/engine.h, PP_RUNTIME_OURS); not kept
  * @return PP_OK; PP_E_ARG (not lowered, or not by PP_LOWER_OURS: a channel's receives in another
- *         order than its sends, or exchanges between copies in different orders or several a
- * stage); PP_E_RANGE (a size or time outside its limits, an arena that would overflow);
- *         PP_E_DEADLOCK (the expected trace is not one of this schedule, or ranks would wait for
- * one another for ever); PP_E_NOMEM Cost: O(actions log actions).
+ *         order than its sends; or copies exchange gradients more than once a stage); PP_E_RANGE (a
+ *         size or time outside its limits, an arena that would overflow); PP_E_DEADLOCK (the
+ *         expected trace is not one of this schedule, or ranks would wait for one another for
+ *         ever); PP_E_NOMEM
+ *
+ * Cost: O(actions log actions), 100 to 250 ns an action; some 20 allocations.
  */
 enum pp_status pp_program_create(const struct pp_sched *lowered,
                                  const struct pp_program_sizes *sizes,

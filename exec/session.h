@@ -12,14 +12,16 @@
 
 #include <signal.h>
 
+enum { PP_CHECKPOINTS_KEPT = 2 }; /* the newest, and the one before in case that one's disk dies */
+
 /** What is known after each step; lives only for the call. At process 0 all of it. */
 struct pp_step_report {
     int64_t step; /* from 0 */
     bool has_loss;
     double loss;                  /* mean over microbatches */
     int64_t wall_ns;              /* of the step, optimizer included */
-    const struct pp_trace *trace; /* all ranks, settled, from the first rank's begin; with queue_ns.
-                                     NULL at other processes */
+    const struct pp_trace *trace; /* all ranks, settled, from the step's begin; with queue_ns. NULL:
+                                     not recorded, or not at process 0 */
 };
 
 struct pp_session_config {
@@ -33,6 +35,7 @@ struct pp_session_config {
     struct pp_drive_options drive;
     const char *run_folder; /* rings of the ranks; NULL: kept in memory only */
     int64_t first_step, step_count;
+    int64_t trace_every;           /* steps; the last is recorded, too. 0: none is */
     const char *checkpoint_folder; /* NULL: none */
     int64_t checkpoint_every;      /* steps; 0: only at the end and when stopped */
     struct pp_checkpoint_key key;  /* step is ignored */

@@ -69,6 +69,13 @@ void pp_stored_run_deinit(struct pp_stored_run *run);
 enum pp_status pp_store_read_run(struct pp_store *store, const char *id,
                                  struct pp_stored_run *run_p, struct pp_err *err);
 
+/** The model a planning run was given. Strings are fresh memory, free with free(); *text_p is NULL
+ *  where it came from the catalogue, *name_p where none was named.
+ *  @param layers_p  --layers; 0: not given
+ *  @return PP_OK, PP_E_NOT_FOUND, PP_E_STORE, PP_E_NOMEM */
+enum pp_status pp_store_read_model(struct pp_store *store, const char *run_id, char **name_p,
+                                   char **text_p, int32_t *layers_p, struct pp_err *err);
+
 /** One plan with its stage costs and the run it belongs to. Free with pp_plan_deinit.
  *  @param id  a plan id or a unique beginning of one
  *  @return PP_OK, PP_E_NOT_FOUND, PP_E_STORE (a row that cannot be read back), PP_E_NOMEM */

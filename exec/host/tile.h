@@ -11,10 +11,13 @@
 
 #include <stdbool.h>
 
+/* Each row of a tile has two sums, named lest a compiler (clang 14) keep them in memory. */
 #ifdef __AVX512F__
-enum { PP_TILE_ROWS = 8 }; /* times two vectors: sixteen of 32 registers */
+enum { PP_TILE_ROWS = 8 }; /* sixteen sums in 32 registers */
+#define PP_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #else
-enum { PP_TILE_ROWS = 4 }; /* eight of sixteen */
+enum { PP_TILE_ROWS = 4 }; /* eight in sixteen */
+#define PP_EACH_ROW(X) X(0) X(1) X(2) X(3)
 #endif
 
 /* c[rows][columns] = a b, or += it. a's element (i, k) is a[i * a_row + k * a_inner]. */
@@ -26,41 +29,46 @@ struct pp_tiles {
     bool accumulate;
 };
 
-/* `rows` and `vectors` are constants where this is called, so that sums become registers. Not
- * `whole`: the last vector has what is left of the columns. */
+static inline void pp_add_or_put(float *to, pp_vector x, int64_t left, bool add) {
+    pp_put(to, add ? pp_get(to, left) + x : x, left);
+}
+
+/* `rows` (PP_TILE_ROWS or 1), `vectors` (1 or 2) and `whole` are constants where this is called.
+ * Not `whole`: the last vector has what is left of the columns. */
 __attribute__((always_inline)) static inline void
 pp_tile(const struct pp_tiles *p, int64_t row, int64_t column, int rows, int vectors, bool whole) {
-    pp_vector sum[PP_TILE_ROWS][2];
-    int64_t left = p->columns - column - (vectors - 1) * PP_LANES;
-    int64_t last = whole ? PP_LANES : left;
-    float *c = p->c + row * p->c_stride + column;
+    const int64_t left = p->columns - column - (vectors - 1) * PP_LANES;
+    const int64_t last = whole ? PP_LANES : left;
+    const int64_t first = vectors == 1 ? last : PP_LANES;
     const float *a = p->a + row * p->a_row;
     const float *b = p->b + column;
-    for (int i = 0; i < rows; i++) {
-        for (int j = 0; j < vectors; j++) {
-            sum[i][j] = (pp_vector){0};
-        }
-    }
+    float *c = p->c + row * p->c_stride + column;
+#define PP_BEGIN(i) pp_vector low##i = {0}, high##i = {0};
+    PP_EACH_ROW(PP_BEGIN)
+#undef PP_BEGIN
     for (int64_t k = 0; k < p->inner; k++) {
-        pp_vector of_b[2];
-        of_b[0] = vectors == 1 ? pp_get(b, last) : pp_get(b, PP_LANES);
-        of_b[1] = vectors == 1 ? of_b[0] : pp_get(b + PP_LANES, last);
-        for (int i = 0; i < rows; i++) {
-            pp_vector of_a = pp_all(a[i * p->a_row]);
-            for (int j = 0; j < vectors; j++) {
-                sum[i][j] = pp_fma(of_a, of_b[j], sum[i][j]);
-            }
-        }
+        pp_vector low = pp_get(b, first);
+        pp_vector high = vectors == 1 ? low : pp_get(b + PP_LANES, last);
+#define PP_MULTIPLY(i)                                                                             \
+    if (i < rows) {                                                                                \
+        pp_vector x = pp_all(a[i * p->a_row]);                                                     \
+        low##i = pp_fma(x, low, low##i);                                                           \
+        high##i = vectors == 1 ? high##i : pp_fma(x, high, high##i);                               \
+    }
+        PP_EACH_ROW(PP_MULTIPLY)
+#undef PP_MULTIPLY
         a += p->a_inner;
         b += p->b_stride;
     }
-    for (int i = 0; i < rows; i++) {
-        for (int j = 0; j < vectors; j++) {
-            float *to = c + i * p->c_stride + j * PP_LANES;
-            int64_t count = j + 1 < vectors ? PP_LANES : last;
-            pp_put(to, p->accumulate ? pp_get(to, count) + sum[i][j] : sum[i][j], count);
-        }
+#define PP_END(i)                                                                                  \
+    if (i < rows) {                                                                                \
+        pp_add_or_put(c + i * p->c_stride, low##i, first, p->accumulate);                          \
+        if (vectors == 2) {                                                                        \
+            pp_add_or_put(c + i * p->c_stride + PP_LANES, high##i, last, p->accumulate);           \
+        }                                                                                          \
     }
+    PP_EACH_ROW(PP_END)
+#undef PP_END
 }
 
 /* All rows of some columns. */

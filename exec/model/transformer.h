@@ -48,7 +48,8 @@ enum pp_status pp_transformer_create(const struct pp_transformer_config *config,
                                      struct pp_transformer **t_p, struct pp_err *err);
 void pp_transformer_destroy(struct pp_transformer *t);
 
-/** Bytes for the program, of a schedule's stages (copies of a part cost what the part does).
+/** Bytes for the program, of a schedule's stages (copies of a part cost what the part does). What
+ *  the stages of a rank share, scratch memory, is divided among them.
  *  @param sched  of as many stages as the transformer
  *  @param act_bytes  of an activation element
  *  @param input_bytes, stash_bytes, fixed_bytes  [stage_count of `sched`] */

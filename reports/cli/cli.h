@@ -28,7 +28,8 @@ struct pp_cli {
 typedef enum pp_status pp_command(struct pp_cli *cli, int argc, char **argv, struct pp_err *err);
 
 pp_command pp_cmd_split, pp_cmd_schedule, pp_cmd_check, pp_cmd_simulate, pp_cmd_plan, pp_cmd_report,
-    pp_cmd_export, pp_cmd_compare, pp_cmd_calibrate, pp_cmd_models, pp_cmd_hardware;
+    pp_cmd_export, pp_cmd_run, pp_cmd_compare, pp_cmd_calibrate, pp_cmd_doctor, pp_cmd_models,
+    pp_cmd_hardware;
 
 /* Exit code of a status: 0 fine, 1 negative answer, 2 usage, 3 input, 4 environment, 5 store,
  * 6 run failed, 130 interrupted. */

@@ -24,6 +24,8 @@ static const struct command {
     {"schedule", pp_cmd_schedule, "the order of a schedule"},
     {"check", pp_cmd_check, "does a schedule file run, and if not, why"},
     {"simulate", pp_cmd_simulate, "times, bubbles and activations of a schedule"},
+    {"run", pp_cmd_run, "run a plan's schedule on this machine"},
+    {"doctor", pp_cmd_doctor, "what this machine and this build have"},
     {"models", pp_cmd_models, "the model catalogue, or the shape of a config.json"},
     {"hardware", pp_cmd_hardware, "the hardware catalogue"},
 };

@@ -1,5 +1,6 @@
 /* One process of several that mpirun starts: what they say to one another, and what they notice.
  *
+ *   mpi_ranks runs      ranks that are driven, several schedules
  *   mpi_ranks traffic   control, clock, refused programs, and messages of whole steps
  *   mpi_ranks large     a message of more than one piece (2 processes)
  *   mpi_ranks faults    messages that are not what they should be (4 processes)
@@ -9,6 +10,7 @@
 #include "exec/clock.h"
 #include "exec/mpi/mpi.h"
 #include "exec/peers.h"
+#include "exec/spin.h"
 #include "sim/engine.h"
 #include "sim/generate.h"
 #include "sim/lower.h"
@@ -412,49 +414,154 @@ static void faults(struct pp_mpi *mpi) {
     free_plan(&p);
 }
 
-/* ---- a rank that dies ---- */
+/* ---- whole runs ---- */
 
-static void note(struct pp_ring *ring, int32_t kind, int32_t action, int32_t other) {
-    const struct pp_event e = {
-        .time_ns = pp_now_ns(), .step = 2, .action = action, .other = other, .kind = kind};
-    pp_ring_write(ring, &e);
+/* One rank, driven as a run drives it. Its compute lets time pass. */
+struct runner {
+    struct pp_mpi *mpi;
+    struct plan plan;
+    struct pp_transport transport;
+    struct pp_trace trace;
+    struct pp_spin *spin;
+    struct pp_ring *ring;
+    struct pp_rank *rank;
+    struct pp_drive *drive;
+    struct pp_peers peers;
+    void *arena;
+    int64_t *duration_ns;
+};
+
+static void open_runner(struct runner *r, struct pp_mpi *mpi, const char *schedule,
+                        const struct pp_compute_ops *compute, bool threads, const char *folder) {
+    int32_t own = pp_mpi_control(mpi).process, count = pp_mpi_control(mpi).process_count;
+    struct pp_err err = {0};
+    *r = (struct runner){.mpi = mpi, .plan = make_plan(schedule, count, 2 * count, 5000)};
+    const struct pp_program *program = r->plan.program;
+    must(pp_mpi_open(mpi, program, &r->transport, &err), &err);
+    must(pp_trace_init_queued(&r->trace, r->plan.lowered, &err), &err);
+    r->duration_ns = calloc((size_t)r->plan.lowered->action_count, sizeof *r->duration_ns);
+    for (int32_t i = 0; i < r->plan.lowered->action_count; i++) {
+        r->duration_ns[i] = pp_action_is_compute(&r->plan.lowered->actions[i]) ? 50000 : 0;
+    }
+    must(pp_spin_create(program, r->duration_ns, &r->spin, &err), &err);
+    must(pp_ring_create(folder, own, program->hash, &r->ring, &err), &err);
+    r->arena = aligned_alloc(64, (size_t)(program->arena_bytes[own] + 127) / 64 * 64);
+    memset(r->arena, 0, (size_t)program->arena_bytes[own]);
+    const struct pp_rank_config config = {.program = program,
+                                          .rank = own,
+                                          .compute = compute,
+                                          .compute_context = r->spin,
+                                          .transport = r->transport.ops,
+                                          .endpoint = r->transport.endpoints[own],
+                                          .arena = r->arena,
+                                          .ring = r->ring,
+                                          .trace = &r->trace};
+    must(pp_rank_create(&config, &r->rank, &err), &err);
+    r->peers = (struct pp_peers){
+        .folder = folder, .program = program, .rank_begin = own, .rank_end = own + 1};
+    const struct pp_drive_options options = {.threads = threads,
+                                             .deadline_ns = 20000000000,
+                                             .look_around = folder == NULL ? NULL : pp_peers_look,
+                                             .look_context = &r->peers};
+    must(pp_drive_create(&r->rank, 1, program, &options, &r->drive, &err), &err);
 }
 
-static int32_t find_action(const struct pp_sched *s, enum pp_action_type type, int32_t stage,
-                           int32_t microbatch) {
-    int32_t i = 0;
-    while (s->actions[i].type != type || s->actions[i].stage != stage ||
-           s->actions[i].microbatch != microbatch) {
-        i++;
+static void close_runner(struct runner *r) {
+    pp_drive_destroy(r->drive);
+    pp_rank_destroy(r->rank);
+    pp_ring_destroy(r->ring);
+    pp_spin_destroy(r->spin);
+    pp_trace_deinit(&r->trace);
+    pp_mpi_close(r->mpi, &r->transport);
+    free(r->arena);
+    free(r->duration_ns);
+    free_plan(&r->plan);
+}
+
+static enum pp_status run_step(struct runner *r, int64_t step, struct pp_failure *failure,
+                               struct pp_err *err) {
+    const struct pp_control c = pp_mpi_control(r->mpi);
+    must(c.ops->barrier(c.context, err), err);
+    return pp_drive_step(r->drive, step, failure, err);
+}
+
+/* All ranks' parts at process 0; times are each rank's own, as are the waits that are checked. */
+static void check_order(struct runner *r) {
+    const struct pp_control c = pp_mpi_control(r->mpi);
+    const struct pp_sched *s = r->plan.lowered;
+    size_t n = (size_t)s->action_count, size = n * sizeof(int64_t);
+    int64_t *mine = malloc(2 * size), *all = malloc(2 * size * (size_t)c.process_count);
+    struct pp_err err = {0};
+    for (size_t i = 0; i < n; i++) { /* from when a SEND's receiver was ready is not known here */
+        bool send = s->actions[i].type == PP_SEND_F || s->actions[i].type == PP_SEND_B;
+        r->trace.start_ns[i] = send ? r->trace.queue_ns[i] : r->trace.start_ns[i];
     }
-    return i;
+    memcpy(mine, r->trace.start_ns, size);
+    memcpy(mine + n, r->trace.end_ns, size);
+    must(c.ops->gather(c.context, mine, 2 * size, all, &err), &err);
+    for (int32_t rank = 0; c.process == 0 && rank < c.process_count; rank++) {
+        for (int32_t i = s->rank_begin[rank]; i < s->rank_begin[rank + 1]; i++) {
+            r->trace.start_ns[i] = all[(size_t)rank * 2 * n + (size_t)i];
+            r->trace.end_ns[i] = all[(size_t)rank * 2 * n + n + (size_t)i];
+        }
+    }
+    int32_t wrong = -1;
+    CHECK(c.process != 0 || pp_program_in_order(r->plan.program, &r->trace, &wrong), "action %d",
+          wrong);
+    free(mine);
+    free(all);
+}
+
+static void runs(struct pp_mpi *mpi) {
+    static const char *const names[] = {"1F1B", "ZBVZeroBubble", "DualPipe"};
+    for (int i = 0; i < 3; i++) {
+        if (i == 2 && pp_mpi_control(mpi).process_count % 2 != 0) {
+            continue;
+        }
+        struct runner r;
+        open_runner(&r, mpi, names[i], &pp_spin_ops, i == 1, NULL);
+        for (int64_t step = 0; step < 3; step++) {
+            struct pp_failure failure;
+            struct pp_err err = {0};
+            must(run_step(&r, step, &failure, &err), &err);
+        }
+        check_order(&r);
+        close_runner(&r);
+    }
+}
+
+/* ---- a rank that dies ---- */
+
+static bool may_die; /* in the last step */
+
+static enum pp_status start_or_die(void *context, const struct pp_work *work, struct pp_err *err) {
+    const struct pp_action *a = &work->action;
+    if (may_die && a->type == PP_F && a->stage == 1 && a->microbatch == 3) {
+        kill(getpid(), SIGKILL);
+    }
+    return pp_spin_ops.start(context, work, err);
 }
 
 static void die(struct pp_mpi *mpi, const char *folder) {
-    const struct pp_control c = pp_mpi_control(mpi);
-    struct pp_err err = {0};
-    struct pp_ring *ring = NULL;
-    struct plan p = make_plan("1F1B", c.process_count, 8, 8);
+    struct pp_compute_ops ops = pp_spin_ops;
+    struct runner r;
+    ops.start = start_or_die;
     signal(SIGTERM, SIG_IGN); /* mpirun's, some ms after a rank died */
-    must(pp_ring_create(folder, c.process, p.program->hash, &ring, &err), &err);
-    must(c.ops->barrier(c.context, &err), &err);
-    struct pp_peers peers = {
-        .folder = folder, .program = p.program, .rank_begin = c.process, .rank_end = c.process + 1};
+    open_runner(&r, mpi, "1F1B", &ops, false, folder);
     struct pp_failure failure = {.kind = PP_FAIL_NONE};
-    note(ring, PP_EVENT_BEGIN, -1, -1);
-    CHECK(!pp_peers_look(&peers, &failure, &err), "%s", err.message);
-    must(c.ops->barrier(c.context, &err), &err);
-    if (c.process == 1) {
-        note(ring, PP_EVENT_STARTED, find_action(p.lowered, PP_F, 1, 3), -1);
-        kill(getpid(), SIGKILL);
+    struct pp_err err = {0};
+    enum pp_status status = PP_OK;
+    for (int64_t step = 0; step < 3 && status == PP_OK; step++) {
+        may_die = step == 2;
+        status = run_step(&r, step, &failure, &err);
     }
-    int64_t begin_ns = pp_now_ns();
-    while (!pp_peers_look(&peers, &failure, &err) && pp_now_ns() < begin_ns + 1000000000) {
-        pp_sleep_until_ns(pp_now_ns() + 2000000);
-    }
-    printf("rank %d: kind %d rank %d: %s\n", c.process, (int)failure.kind, failure.rank,
-           err.message);
+    int32_t own = pp_mpi_control(mpi).process;
+    struct pp_rank_view views[8];
+    printf("rank %d: status %s failure %s of rank %d: %s; sees %d others\n", own,
+           pp_status_code(status), pp_failure_text(failure.kind), failure.rank, err.message,
+           pp_peers_views(&r.peers, views));
     fflush(stdout);
+    pp_sleep_until_ns(pp_now_ns() + 300000000); /* else this one is seen to be gone */
     _Exit(6);
 }
 
@@ -466,6 +573,8 @@ int main(int argc, char **argv) {
     must(pp_mpi_begin(&mpi, &err), &err);
     if (strcmp(what, "traffic") == 0) {
         traffic(mpi);
+    } else if (strcmp(what, "runs") == 0) {
+        runs(mpi);
     } else if (strcmp(what, "large") == 0) {
         check_traffic(mpi, "GPipe", 1, ((int64_t)1 << 25) + 5, 1); /* twice that is sent */
     } else if (strcmp(what, "faults") == 0) {

@@ -288,7 +288,7 @@ Test(sizes, parameters_are_drawn_by_name) {
                                         "model.embed_tokens.weight",
                                         "model.layers.1.mlp.gate.weight",
                                         "lm_head.weight"};
-    static const int64_t in[] = {16, 16, 16, 8, 1024, 16, 16};
+    static const int64_t in[] = {16, 16, 16, 16, 1024, 16, 16};
     for (size_t i = 0; i < sizeof in / sizeof in[0]; i++) {
         const struct pp_state *state = find_tensor(&t, names[i]);
         for (int64_t k = 0; k < state->count; k++) {

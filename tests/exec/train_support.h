@@ -22,7 +22,7 @@ static inline struct pp_shape small_shape(enum model_kind kind, int32_t layers) 
         .heads = 4,
         .kv_heads = 2,
         .head_dim = 6,
-        .ffn = 20,
+        .ffn = 28, /* the widest of a dense layer */
         .window = 3,
         .windowed = {0xaaaa},
         .rope_theta = 100,
@@ -31,7 +31,7 @@ static inline struct pp_shape small_shape(enum model_kind kind, int32_t layers) 
     if (kind != DENSE_MODEL) {
         s.experts = 5;
         s.experts_per_token = 2;
-        s.expert_ffn = 8;
+        s.expert_ffn = 16; /* so are the rows of a mixture */
         s.shared_ffn = kind == MOE_SHARED_MODEL ? 12 : 0;
         s.moe[0] = 0xfffe;
     }
