@@ -175,6 +175,24 @@ static enum pp_status write_rows(FILE *out, const struct pp_calibration *c, stru
     return status;
 }
 
+static void write_lags(FILE *out, const struct pp_calibration *c) {
+    static const char *const words[PP_LAG_COUNT] = {
+        [PP_LAG_COMPUTE] = "between compute actions",
+        [PP_LAG_POST] = "between compute and a message",
+        [PP_LAG_WAKE] = "between a message and compute",
+    };
+    for (int kind = 0; kind < PP_LAG_COUNT; kind++) {
+        const struct pp_action_fit *lag = &c->lags[kind];
+        char median[PP_NUMBER_BYTES];
+        char spread[PP_NUMBER_BYTES];
+        if (lag->count > 0) {
+            fprintf(out, "%s: %s us; spread %s us, n %d\n", words[kind],
+                    pp_us_text(lag->median_ns, median), pp_us_text(lag->spread_ns, spread),
+                    lag->count);
+        }
+    }
+}
+
 enum pp_status pp_text_calibration(FILE *out, const struct pp_calibration *c, struct pp_err *err) {
     char alpha[PP_NUMBER_BYTES];
     char spread[PP_NUMBER_BYTES];
@@ -183,6 +201,7 @@ enum pp_status pp_text_calibration(FILE *out, const struct pp_calibration *c, st
             c->execution_count == 1 ? "" : "s");
     PP_TRY(write_rows(out, c, err));
     fputc('\n', out);
+    write_lags(out, c);
     if (c->link.count > 0) {
         fprintf(out, "a message: %s us", pp_us_text(c->link.alpha_ns, alpha));
         if (c->link.bytes_per_s > 0) {
@@ -212,17 +231,27 @@ static json_t *rows_json(const struct pp_calibration *c) {
     return array;
 }
 
+static void add_fit(json_t *array, const char *key, const char *name,
+                    const struct pp_action_fit *fit) {
+    if (fit->count > 0) {
+        json_array_append_new(array, json_pack("{s:s, s:I, s:I, s:i}", key, name, "median_ns",
+                                               (json_int_t)fit->median_ns, "spread_ns",
+                                               (json_int_t)fit->spread_ns, "n", fit->count));
+    }
+}
+
 static json_t *actions_json(const struct pp_calibration *c) {
     json_t *array = json_array();
     for (int type = 0; type < PP_ACTION_TYPE_COUNT; type++) {
-        const struct pp_action_fit *a = &c->actions[type];
-        if (a->count > 0) {
-            json_array_append_new(array,
-                                  json_pack("{s:s, s:I, s:I, s:i}", "type",
-                                            pp_action_type_text((enum pp_action_type)type),
-                                            "median_ns", (json_int_t)a->median_ns, "spread_ns",
-                                            (json_int_t)a->spread_ns, "n", a->count));
-        }
+        add_fit(array, "type", pp_action_type_text((enum pp_action_type)type), &c->actions[type]);
+    }
+    return array;
+}
+
+static json_t *lags_json(const struct pp_calibration *c) {
+    json_t *array = json_array();
+    for (int kind = 0; kind < PP_LAG_COUNT; kind++) {
+        add_fit(array, "kind", pp_lag_text((enum pp_lag_kind)kind), &c->lags[kind]);
     }
     return array;
 }
@@ -241,6 +270,7 @@ void pp_json_calibration(json_t *document, const struct pp_calibration *c) {
     json_object_set_new(document, "by", json_string(c->by_stage ? "stage" : "module"));
     json_object_set_new(document, "rows", rows_json(c));
     json_object_set_new(document, "actions", actions_json(c));
+    json_object_set_new(document, "lags", lags_json(c));
     json_object_set_new(
         document, "message",
         json_pack("{s:I, s:o, s:I, s:i}", "alpha_ns", (json_int_t)c->link.alpha_ns, "bytes_per_s",

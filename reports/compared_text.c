@@ -14,9 +14,9 @@ static void row_times(struct pp_table *t, const char *what, int64_t a_ns, int64_
     pp_table_cell(t, "%s%s", off_ns < 0 ? "-" : "+",
                   pp_us_text(off_ns < 0 ? -off_ns : off_ns, more));
     if (a_ns > 0) {
-        pp_table_cell(t, "%+.1f %%", 100.0 * (double)off_ns / (double)a_ns);
+        pp_table_cell(t, "%+.1f", 100.0 * (double)off_ns / (double)a_ns);
     } else {
-        pp_table_cell(t, "%s", "");
+        pp_table_cell(t, "%s", "-");
     }
 }
 
@@ -25,7 +25,7 @@ static void row_ratios(struct pp_table *t, const char *what, double a, double b)
     pp_table_cell(t, "%.4f", a);
     pp_table_cell(t, "%.4f", b);
     pp_table_cell(t, "%+.4f", b - a);
-    pp_table_cell(t, "%s", "");
+    pp_table_cell(t, "%s", "-");
 }
 
 static const char *name_of(const struct pp_sched *s, int32_t at, char out[64]) {
@@ -93,7 +93,7 @@ static enum pp_status write_figures(FILE *out, const struct pp_compared *compare
     pp_table_cell(&t, "%s", compared->is_prediction ? "predicted" : "a");
     pp_table_cell(&t, "%s", compared->is_prediction ? "measured" : "b");
     pp_table_cell(&t, "%s", "difference");
-    pp_table_cell(&t, "%s", "");
+    pp_table_cell(&t, "%s", "%");
     row_times(&t, "makespan", c->a.metrics.makespan_ns, c->b.metrics.makespan_ns);
     row_ratios(&t, "bubble ratio", c->a.metrics.bubble_ratio, c->b.metrics.bubble_ratio);
     int32_t ranks = compared->second.execution.sched->rank_count;
@@ -105,7 +105,8 @@ static enum pp_status write_figures(FILE *out, const struct pp_compared *compare
     for (int type = 0; type < PP_ACTION_TYPE_COUNT; type++) {
         const struct pp_compared_type *k = &c->types[type];
         char what[64];
-        if (k->count > 0 && (type <= PP_B || k->a_ns > 0 || k->b_ns > 0)) {
+        bool is_message = type >= PP_SEND_F && type <= PP_RECV_B; /* told below */
+        if (k->count > 0 && !is_message && (type <= PP_B || k->a_ns > 0 || k->b_ns > 0)) {
             snprintf(what, sizeof what, "%s, median of %d",
                      pp_action_type_text((enum pp_action_type)type), k->count);
             row_times(&t, what, k->a_ns, k->b_ns);

@@ -16,6 +16,16 @@ void pp_calibration_deinit(struct pp_calibration *c) {
     *c = (struct pp_calibration){0};
 }
 
+const char *pp_lag_text(enum pp_lag_kind kind) {
+    static const char *const texts[PP_LAG_COUNT] = {
+#define LAG_TEXT(name, text) [name] = text,
+        PP_LAG_LIST(LAG_TEXT)
+#undef LAG_TEXT
+    };
+    PP_ASSERT((unsigned)kind < PP_LAG_COUNT);
+    return texts[kind];
+}
+
 void pp_calibrated_costs_deinit(struct pp_calibrated_costs *costs) {
     free(costs->block);
     free(costs->places);
@@ -142,6 +152,7 @@ static enum pp_status price(const struct pp_calibration *c, const struct pp_sche
         int64_t explained_ns = 0;
         PP_TRY(pp_calibration_explain(c, split, sched->stage_count, s, type, &explained_ns, err));
         int64_t more_ns = c->by_stage && c->actions[type].count == 0 ? 0 : beyond_ns(c, type);
+        more_ns += c->lags[PP_LAG_COMPUTE].median_ns;
         ns[s] = pp_max_i64(1, explained_ns + more_ns);
     }
     return PP_OK;
@@ -163,9 +174,13 @@ enum cost_column {
 
 static void fill_the_rest(const struct pp_calibration *c, const struct pp_sched *sched,
                           const int64_t *message_bytes, int64_t *const columns[COLUMN_COUNT]) {
+    /* what compute waits before it starts is in its own cost already */
+    int64_t wake_ns =
+        pp_max_i64(0, c->lags[PP_LAG_WAKE].median_ns - c->lags[PP_LAG_COMPUTE].median_ns);
+    int64_t latency_ns = c->lags[PP_LAG_POST].median_ns + c->link.alpha_ns + wake_ns;
     for (int32_t s = 0; s < sched->stage_count; s++) {
         int32_t after = pp_sched_stage_after(sched, s);
-        columns[COL_LATENCY][s] = c->link.alpha_ns;
+        columns[COL_LATENCY][s] = latency_ns;
         columns[COL_OFFLOAD][s] =
             pp_max_i64(c->actions[PP_OFFLOAD].median_ns, c->actions[PP_RELOAD].median_ns);
         columns[COL_F_BYTES][s] = message_bytes == NULL ? 0 : message_bytes[s];

@@ -6,7 +6,8 @@
  * Learned are, all as medians: how long each module of the model takes for F, I and W (or, of a
  * workload without modules, each stage for F, I, W and B); what an action takes beyond its modules,
  * by type (B = I + W + that once); how long UNSHARD, REDUCE_GRAD and transfers to the host take;
- * and a message by its size. A message is timed from when both its sides were ready to its arrival.
+ * a message by its size, timed from when both its sides were ready to its arrival; and what passes
+ * between the end of what an action waits for (sim/waits.h) and its start.
  */
 #ifndef PP_SIM_CALIBRATION_H
 #define PP_SIM_CALIBRATION_H
@@ -20,6 +21,22 @@ struct pp_action_fit {
     int32_t count;                /* 0: such actions were not seen */
 };
 
+/* What passes between actions: name in the database and in JSON. */
+#define PP_LAG_LIST(X)                                                                             \
+    X(PP_LAG_COMPUTE, "compute") /* from compute to the next compute of the rank */                \
+    X(PP_LAG_POST, "post")       /* from compute to a message that it held up */                   \
+    X(PP_LAG_WAKE, "wake")       /* from a message to the compute that it held up */
+
+enum pp_lag_kind {
+#define PP_LAG_ENUM(name, text) name,
+    PP_LAG_LIST(PP_LAG_ENUM)
+#undef PP_LAG_ENUM
+        PP_LAG_COUNT
+};
+
+/** "compute", ... Never NULL. */
+const char *pp_lag_text(enum pp_lag_kind kind);
+
 /** Owned; free with pp_calibration_deinit. */
 struct pp_calibration {
     char id[33]; /* from content; empty until stored */
@@ -30,6 +47,7 @@ struct pp_calibration {
     struct pp_action_fit actions[PP_ACTION_TYPE_COUNT]; /* of compute what its row or rows do not
                                                            explain; may be negative */
     struct pp_line link;
+    struct pp_action_fit lags[PP_LAG_COUNT];
     int32_t sample_count; /* compute actions that were looked at */
     double residual;      /* median of |measured - fitted| / measured over them */
     char (*executions)[33];
@@ -57,7 +75,7 @@ enum pp_status pp_calibration_fit(const struct pp_calibration_source *sources, i
 
 /** Costs ready for the engine. Owned; free with pp_calibrated_costs_deinit. */
 struct pp_calibrated_costs {
-    int64_t *f_ns, *i_ns, *w_ns, *b_ns; /* [stage_count], at least 1 */
+    int64_t *f_ns, *i_ns, *w_ns, *b_ns; /* [stage_count], at least 1; with the lag before them */
     struct pp_engine_costs costs;       /* these, and what messages and the rest take */
     struct pp_network network;          /* every rank with a port of its own on one node */
     bool sizes_matter;                  /* else the engine is run without the network */

@@ -1,5 +1,6 @@
 /* Learning from profiles and traces. */
 #include "sim/calibration_priv.h"
+#include "sim/waits.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ struct fitter {
     int32_t sample_count;
     struct pp_point *points; /* [point_count] messages */
     int32_t point_count;
+    int64_t *lags[PP_LAG_COUNT];
+    int32_t lag_count[PP_LAG_COUNT];
     int64_t *values; /* scratch, a figure a sample */
 };
 
@@ -99,6 +102,10 @@ static enum pp_status make_room(struct fitter *f, struct pp_err *err) {
     f->points = malloc((size_t)count * sizeof *f->points);
     f->c.rows = calloc((size_t)rows, sizeof *f->c.rows);
     bool failed = f->samples == NULL || f->values == NULL || f->points == NULL || f->c.rows == NULL;
+    for (int kind = 0; kind < PP_LAG_COUNT; kind++) {
+        f->lags[kind] = malloc((size_t)count * sizeof *f->lags[kind]);
+        failed = failed || f->lags[kind] == NULL;
+    }
     return failed ? no_memory(err) : PP_OK;
 }
 
@@ -126,13 +133,39 @@ static int by_type(const void *a, const void *b) {
     return (x->stage > y->stage) - (x->stage < y->stage);
 }
 
-static void take_traces(struct fitter *f) {
-    for (int32_t i = 0; i < f->source_count; i++) {
-        for (int32_t k = 0; k < f->sources[i].trace_count; k++) {
-            take_trace(f, i, &f->sources[i].traces[k]);
+static void add_lag(struct fitter *f, enum pp_lag_kind kind, int64_t ns) {
+    f->lags[kind][f->lag_count[kind]++] = ns;
+}
+
+static void take_lags(struct fitter *f, const struct pp_waits *waits, const struct pp_trace *t) {
+    const struct pp_action *actions = t->sched->actions;
+    for (int32_t at = 0; at < t->sched->action_count; at++) {
+        const struct pp_action *a = &actions[at];
+        struct pp_binding b = pp_waits_binding(waits, t, at);
+        enum pp_action_type before = b.action < 0 ? PP_ACTION_TYPE_COUNT : actions[b.action].type;
+        bool is_recv = a->type == PP_RECV_F || a->type == PP_RECV_B;
+        if (pp_action_is_compute(a) && before <= PP_B) {
+            add_lag(f, PP_LAG_COMPUTE, b.lag_ns);
+        } else if (pp_action_is_compute(a) && (before == PP_RECV_F || before == PP_RECV_B)) {
+            add_lag(f, PP_LAG_WAKE, b.lag_ns);
+        } else if (is_recv && before <= PP_B) {
+            add_lag(f, PP_LAG_POST, b.lag_ns);
         }
     }
+}
+
+static enum pp_status take_traces(struct fitter *f, struct pp_err *err) {
+    for (int32_t i = 0; i < f->source_count; i++) {
+        struct pp_waits *waits = NULL;
+        PP_TRY(pp_waits_create(f->sources[i].execution->sched, &waits, err));
+        for (int32_t k = 0; k < f->sources[i].trace_count; k++) {
+            take_trace(f, i, &f->sources[i].traces[k]);
+            take_lags(f, waits, &f->sources[i].traces[k]);
+        }
+        pp_waits_destroy(waits);
+    }
     qsort(f->samples, (size_t)f->sample_count, sizeof *f->samples, by_type);
+    return PP_OK;
 }
 
 /* ---- rows ---- */
@@ -237,6 +270,12 @@ static enum pp_status explain(const struct fitter *f, const struct sample *s, in
                                   err);
 }
 
+static struct pp_action_fit fit_values(int64_t *values, int32_t count) {
+    struct pp_action_fit fit = {.median_ns = pp_median(values, count), .count = count};
+    fit.spread_ns = pp_spread(values, count, fit.median_ns);
+    return fit;
+}
+
 /* Sorted by type, so the samples of one stand together. */
 static enum pp_status fit_actions(struct fitter *f, struct pp_err *err) {
     struct pp_calibration *c = &f->c;
@@ -251,10 +290,7 @@ static enum pp_status fit_actions(struct fitter *f, struct pp_err *err) {
             }
             f->values[count++] = s->ns - explained_ns;
         }
-        struct pp_action_fit *fit = &c->actions[type];
-        fit->count = count;
-        fit->median_ns = pp_median(f->values, count);
-        fit->spread_ns = pp_spread(f->values, count, fit->median_ns);
+        c->actions[type] = fit_values(f->values, count);
     }
     return PP_OK;
 }
@@ -279,10 +315,13 @@ static enum pp_status fit(struct fitter *f, struct pp_err *err) {
     PP_TRY(check_sources(f, err));
     PP_TRY(copy_keys(f, err));
     PP_TRY(make_room(f, err));
-    take_traces(f);
+    PP_TRY(take_traces(f, err));
     PP_TRY(take_rows(f, err));
     PP_TRY(fit_actions(f, err));
     PP_TRY(find_residual(f, err));
+    for (int kind = 0; kind < PP_LAG_COUNT; kind++) {
+        f->c.lags[kind] = fit_values(f->lags[kind], f->lag_count[kind]);
+    }
     return pp_fit_line(f->points, f->point_count, &f->c.link, err);
 }
 
@@ -293,6 +332,9 @@ enum pp_status pp_calibration_fit(const struct pp_calibration_source *sources, i
     enum pp_status status = fit(&f, err);
     free(f.samples);
     free(f.values);
+    for (int kind = 0; kind < PP_LAG_COUNT; kind++) {
+        free(f.lags[kind]);
+    }
     free(f.points);
     if (status != PP_OK) {
         pp_calibration_deinit(&f.c);

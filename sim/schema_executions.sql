@@ -32,9 +32,9 @@ CREATE TABLE calibrations (
 CREATE TABLE calibration_rows (
     calibration INTEGER NOT NULL REFERENCES calibrations (number),
     kind        TEXT NOT NULL                     -- action: what no module explains of a type
-                CHECK (kind IN ('module', 'stage', 'action')),
-    key         INTEGER NOT NULL,                 -- module (-1 embedding) or stage; of an action 0
-    type        TEXT NOT NULL,
+                CHECK (kind IN ('module', 'stage', 'action', 'lag')),
+    key         INTEGER NOT NULL,                 -- module (-1 embedding) or stage; else 0
+    type        TEXT NOT NULL,                    -- of a lag compute, post, wake: what it is before
     median_ns   INTEGER NOT NULL,
     spread_ns   INTEGER NOT NULL,                 -- median absolute deviation
     count       INTEGER NOT NULL,

@@ -35,8 +35,9 @@ static enum pp_status make_id(struct pp_calibration *c, const char *executions,
         pp_text_printf(&t, "%d,%d,%lld,%lld,%d;", r->module, (int)r->type, (long long)r->median_ns,
                        (long long)r->spread_ns, r->count);
     }
-    for (int i = 0; i < PP_ACTION_TYPE_COUNT; i++) {
-        const struct pp_action_fit *a = &c->actions[i];
+    for (int i = 0; i < PP_ACTION_TYPE_COUNT + PP_LAG_COUNT; i++) {
+        const struct pp_action_fit *a =
+            i < PP_ACTION_TYPE_COUNT ? &c->actions[i] : &c->lags[i - PP_ACTION_TYPE_COUNT];
         pp_text_printf(&t, "%lld,%lld,%d;", (long long)a->median_ns, (long long)a->spread_ns,
                        a->count);
     }
@@ -84,16 +85,30 @@ static enum pp_status put_head(const struct pp_store *store, const struct pp_cal
     return status;
 }
 
-static enum pp_status put_row(const struct pp_store *store, sqlite3_stmt *stmt, const char *kind,
-                              const struct pp_profile_row *row, struct pp_err *err) {
-    bool bound = sqlite3_bind_text(stmt, 2, kind, -1, SQLITE_STATIC) == SQLITE_OK &&
-                 sqlite3_bind_int64(stmt, 3, row->module) == SQLITE_OK &&
-                 sqlite3_bind_text(stmt, 4, pp_action_type_text(row->type), -1, SQLITE_STATIC) ==
-                     SQLITE_OK &&
-                 sqlite3_bind_int64(stmt, 5, row->median_ns) == SQLITE_OK &&
-                 sqlite3_bind_int64(stmt, 6, row->spread_ns) == SQLITE_OK &&
-                 sqlite3_bind_int64(stmt, 7, row->count) == SQLITE_OK;
+struct row {
+    const char *kind;
+    int32_t key;
+    const char *type;
+    int64_t median_ns, spread_ns;
+    int32_t count;
+};
+
+static enum pp_status put_row(const struct pp_store *store, sqlite3_stmt *stmt, struct row row,
+                              struct pp_err *err) {
+    bool bound = sqlite3_bind_text(stmt, 2, row.kind, -1, SQLITE_STATIC) == SQLITE_OK &&
+                 sqlite3_bind_int64(stmt, 3, row.key) == SQLITE_OK &&
+                 sqlite3_bind_text(stmt, 4, row.type, -1, SQLITE_STATIC) == SQLITE_OK &&
+                 sqlite3_bind_int64(stmt, 5, row.median_ns) == SQLITE_OK &&
+                 sqlite3_bind_int64(stmt, 6, row.spread_ns) == SQLITE_OK &&
+                 sqlite3_bind_int64(stmt, 7, row.count) == SQLITE_OK;
     return step(store, stmt, bound, err);
+}
+
+/* What was not seen has no row. */
+static enum pp_status put_fit(const struct pp_store *store, sqlite3_stmt *stmt, const char *kind,
+                              const char *type, const struct pp_action_fit *f, struct pp_err *err) {
+    struct row row = {kind, 0, type, f->median_ns, f->spread_ns, f->count};
+    return f->count == 0 ? PP_OK : put_row(store, stmt, row, err);
 }
 
 static enum pp_status put_rows(const struct pp_store *store, const struct pp_calibration *c,
@@ -104,13 +119,17 @@ static enum pp_status put_rows(const struct pp_store *store, const struct pp_cal
     sqlite3_bind_int64(stmt, 1, sqlite3_last_insert_rowid(store->db));
     enum pp_status status = PP_OK;
     for (int32_t i = 0; status == PP_OK && i < c->row_count; i++) {
-        status = put_row(store, stmt, kind_of(c), &c->rows[i], err);
+        const struct pp_profile_row *r = &c->rows[i];
+        struct row row = {kind_of(c),   r->module,    pp_action_type_text(r->type),
+                          r->median_ns, r->spread_ns, r->count};
+        status = put_row(store, stmt, row, err);
     }
     for (int i = 0; status == PP_OK && i < PP_ACTION_TYPE_COUNT; i++) {
-        const struct pp_action_fit *a = &c->actions[i];
-        struct pp_profile_row row = {0, (enum pp_action_type)i, a->median_ns, a->spread_ns,
-                                     a->count};
-        status = a->count == 0 ? PP_OK : put_row(store, stmt, "action", &row, err);
+        status = put_fit(store, stmt, "action", pp_action_type_text((enum pp_action_type)i),
+                         &c->actions[i], err);
+    }
+    for (int i = 0; status == PP_OK && i < PP_LAG_COUNT; i++) {
+        status = put_fit(store, stmt, "lag", pp_lag_text((enum pp_lag_kind)i), &c->lags[i], err);
     }
     sqlite3_finalize(stmt);
     return status;
@@ -170,30 +189,55 @@ static bool find_type(const char *text, enum pp_action_type *type_p) {
     return false;
 }
 
-/* kind, key, type, median, spread, count */
-static bool read_row(sqlite3_stmt *stmt, struct pp_calibration *c) {
-    const char *kind = (const char *)sqlite3_column_text(stmt, 0);
-    struct pp_profile_row row = {0};
-    bool good = find_type((const char *)sqlite3_column_text(stmt, 2), &row.type);
-    bool is_action = good && strcmp(kind, "action") == 0;
-    row.module = (int32_t)pp_store_within(stmt, 1, is_action ? 0 : PP_MODULE_EMBEDDING,
-                                          is_action ? 0 : 1 << 20, &good);
-    int64_t least_ns = is_action ? -PP_COST_MAX_NS : 0;
-    row.median_ns = pp_store_within(stmt, 3, least_ns, PP_COST_MAX_NS, &good);
-    row.spread_ns = pp_store_within(stmt, 4, 0, INT64_MAX / 4, &good);
-    row.count = (int32_t)pp_store_within(stmt, 5, 0, INT32_MAX, &good);
-    if (!good) {
-        return false;
+static bool find_lag(const char *text, enum pp_lag_kind *kind_p) {
+    for (int i = 0; i < PP_LAG_COUNT; i++) {
+        if (strcmp(text, pp_lag_text((enum pp_lag_kind)i)) == 0) {
+            *kind_p = (enum pp_lag_kind)i;
+            return true;
+        }
     }
-    if (is_action) {
-        c->actions[row.type] = (struct pp_action_fit){row.median_ns, row.spread_ns, row.count};
-        return row.type <= PP_B || row.median_ns >= 0;
-    }
-    bool by_stage = strcmp(kind, "stage") == 0;
-    good = row.type <= (by_stage ? PP_B : PP_W) && (c->row_count == 0 || by_stage == c->by_stage);
+    return false;
+}
+
+/* A row of a module or stage. */
+static bool read_key_row(sqlite3_stmt *stmt, bool by_stage, const struct pp_action_fit *fit,
+                         struct pp_calibration *c) {
+    bool good = c->row_count == 0 || by_stage == c->by_stage;
+    struct pp_profile_row row = {
+        .median_ns = fit->median_ns, .spread_ns = fit->spread_ns, .count = fit->count};
+    row.module = (int32_t)pp_store_within(stmt, 1, by_stage ? 0 : PP_MODULE_EMBEDDING,
+                                          PP_SCHED_MAX_STAGES, &good);
+    good = good && find_type((const char *)sqlite3_column_text(stmt, 2), &row.type) &&
+           row.type <= (by_stage ? PP_B : PP_W) && row.median_ns >= 0;
     c->by_stage = by_stage;
     c->rows[c->row_count++] = row;
     return good;
+}
+
+/* kind, key, type, median, spread, count */
+static bool read_row(sqlite3_stmt *stmt, struct pp_calibration *c) {
+    const char *kind = (const char *)sqlite3_column_text(stmt, 0);
+    const char *type = (const char *)sqlite3_column_text(stmt, 2);
+    struct pp_action_fit fit;
+    enum pp_action_type action;
+    enum pp_lag_kind lag;
+    bool good = kind != NULL && type != NULL;
+    fit.median_ns = pp_store_within(stmt, 3, -PP_COST_MAX_NS, PP_COST_MAX_NS, &good);
+    fit.spread_ns = pp_store_within(stmt, 4, 0, INT64_MAX / 4, &good);
+    fit.count = (int32_t)pp_store_within(stmt, 5, 0, INT32_MAX, &good);
+    if (!good) {
+        return false;
+    }
+    if (strcmp(kind, "action") == 0 && find_type(type, &action)) {
+        c->actions[action] = fit;
+        return action <= PP_B || fit.median_ns >= 0;
+    }
+    if (strcmp(kind, "lag") == 0 && find_lag(type, &lag)) {
+        c->lags[lag] = fit;
+        return fit.median_ns >= 0;
+    }
+    bool by_stage = strcmp(kind, "stage") == 0;
+    return (by_stage || strcmp(kind, "module") == 0) && read_key_row(stmt, by_stage, &fit, c);
 }
 
 static enum pp_status read_rows(const struct pp_store *store, int64_t number,

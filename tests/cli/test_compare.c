@@ -55,7 +55,7 @@ static char *calibrate(const struct executed *x, const char *id) {
 }
 
 static json_t *compare_one(const struct executed *x, const char *id, const char *more) {
-    char args[512];
+    char args[1024];
     snprintf(args, sizeof args, "compare --db %s %s %s", x->path, id, more);
     return run_json(args, 0);
 }

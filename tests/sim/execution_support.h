@@ -5,6 +5,7 @@
 #include "sim/engine.h"
 #include "sim/execution.h"
 #include "sim/lower.h"
+#include "sim/waits.h"
 #include "tests/sim/sim_support.h"
 
 #include <sqlite3.h>
@@ -127,6 +128,23 @@ static inline struct pp_trace executed_trace(struct executed *x, int64_t overhea
     pp_engine_destroy(engine);
     memcpy(t.queue_ns, t.start_ns, (size_t)x->sched->action_count * sizeof *t.queue_ns);
     return t;
+}
+
+/* Everything that waits for something that now ends later starts later. */
+static inline void push_on(const struct pp_trace *before, struct pp_trace *t,
+                           struct pp_waits *waits, int32_t held) {
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int32_t at = 0; at < t->sched->action_count; at++) {
+            struct pp_binding b = pp_waits_binding(waits, t, at);
+            int64_t ready_ns = b.action < 0 ? 0 : t->end_ns[b.action];
+            if (at != held && t->start_ns[at] < ready_ns) {
+                t->start_ns[at] = ready_ns;
+                t->end_ns[at] = ready_ns + before->end_ns[at] - before->start_ns[at];
+                moved = true;
+            }
+        }
+    }
 }
 
 /* ---- stored ---- */

@@ -160,16 +160,31 @@ static void learn_from(struct learnt *l, struct executed *x, int32_t trace_count
                                                .row_count = count};
 }
 
-/* Times by the rules, then each action longer or shorter by up to `noise_ns`, some by a lot; what
- * durations say is all that is learnt, so starts are left. */
-static void disturb(struct pp_trace *t, int64_t noise_ns, uint64_t *seed) {
-    for (int32_t at = 0; at < t->sched->action_count; at++) {
-        t->end_ns[at] += random_below(seed, (int32_t)(2 * noise_ns + 1));
-        t->end_ns[at] -= noise_ns;
-        if (random_below(seed, 12) == 0) {
-            t->end_ns[at] += 400000;
+/* Each action longer or shorter by up to `noise_ns`, some by a lot; what waits for it starts when
+ * it ends, and compute `between_ns` later still. */
+static void disturb(struct pp_trace *t, int64_t noise_ns, int64_t between_ns, uint64_t *seed) {
+    struct pp_waits *waits = NULL;
+    struct pp_trace longer;
+    size_t n = (size_t)t->sched->action_count;
+    cr_assert_eq(pp_waits_create(t->sched, &waits, NULL), PP_OK);
+    cr_assert_eq(pp_trace_init(&longer, t->sched, NULL), PP_OK);
+    for (size_t at = 0; at < n; at++) {
+        int64_t ns = t->end_ns[at] - t->start_ns[at];
+        if (ns > 0) {
+            ns += random_below(seed, (int32_t)(2 * noise_ns + 1)) - noise_ns;
+            ns += random_below(seed, 12) == 0 ? 400000 : 0;
         }
+        bool lags = pp_action_is_compute(&t->sched->actions[at]);
+        longer.end_ns[at] = ns + (lags ? between_ns : 0);
+        t->start_ns[at] = 0;
+        t->end_ns[at] = longer.end_ns[at];
     }
+    push_on(&longer, t, waits, -1);
+    for (size_t at = 0; at < n; at++) { /* the lag is before it */
+        t->start_ns[at] += pp_action_is_compute(&t->sched->actions[at]) ? between_ns : 0;
+    }
+    pp_trace_deinit(&longer);
+    pp_waits_destroy(waits);
 }
 
 /* Costs that traces and profiles were made of come out again, for the split that ran and for
@@ -180,7 +195,8 @@ Test(calibration, known_costs_come_out_of_noisy_traces) {
         int32_t ranks, stages_per_rank;
     } kinds[] = {
         {"1F1B", 4, 1}, {"InterleavedZeroBubble", 2, 2}, {"ZBVZeroBubble", 4, 2}, {"GPipe", 2, 1}};
-    enum { OVERHEAD = 7000, LATENCY = 15000, NOISE = 2000 };
+    enum { OVERHEAD = 7000, LATENCY = 15000, NOISE = 2000, BETWEEN = 3000 };
+    enum { ALL = OVERHEAD + BETWEEN };
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         struct executed x;
         struct learnt l;
@@ -191,7 +207,7 @@ Test(calibration, known_costs_come_out_of_noisy_traces) {
         draw_modules(&x, &seed);
         for (int i = 0; i < 3; i++) {
             l.traces[i] = executed_trace(&x, OVERHEAD, LATENCY);
-            disturb(&l.traces[i], NOISE, &seed);
+            disturb(&l.traces[i], NOISE, BETWEEN, &seed);
         }
         learn_from(&l, &x, 3);
         cr_assert_eq(pp_calibration_fit(&l.source, 1, &c, &err), PP_OK, "%s", err.message);
@@ -206,6 +222,9 @@ Test(calibration, known_costs_come_out_of_noisy_traces) {
         cr_assert_gt(c.actions[PP_F].count, 0);
         cr_assert_eq(c.actions[PP_SEND_F].count, 0);
         cr_assert(llabs(c.link.alpha_ns - LATENCY) < NOISE, "%lld", (long long)c.link.alpha_ns);
+        cr_assert_eq(c.lags[PP_LAG_COMPUTE].median_ns, BETWEEN);
+        cr_assert_eq(c.lags[PP_LAG_WAKE].median_ns, BETWEEN);
+        cr_assert_eq(c.lags[PP_LAG_POST].median_ns, 0);
         cr_assert(c.residual < 0.02, "%g", c.residual);
         /* another split: everything uneven, another number of stages */
         struct executed y;
@@ -216,10 +235,10 @@ Test(calibration, known_costs_come_out_of_noisy_traces) {
         cr_assert_eq(pp_calibration_costs(&c, y.sched, y.split, y.message_bytes, &costs, &err),
                      PP_OK, "%s", err.message);
         for (int32_t s = 0; s < 6; s++) {
-            int64_t b = stage_ns(&y, s, PP_I) + stage_ns(&y, s, PP_W) + OVERHEAD;
-            cr_assert(llabs(costs.f_ns[s] - stage_ns(&y, s, PP_F) - OVERHEAD) < NOISE);
-            cr_assert(llabs(costs.i_ns[s] - stage_ns(&y, s, PP_I) - OVERHEAD) < NOISE);
-            cr_assert(llabs(costs.w_ns[s] - stage_ns(&y, s, PP_W) - OVERHEAD) < NOISE);
+            int64_t b = stage_ns(&y, s, PP_I) + stage_ns(&y, s, PP_W) + ALL;
+            cr_assert(llabs(costs.f_ns[s] - stage_ns(&y, s, PP_F) - ALL) < NOISE);
+            cr_assert(llabs(costs.i_ns[s] - stage_ns(&y, s, PP_I) - ALL) < NOISE);
+            cr_assert(llabs(costs.w_ns[s] - stage_ns(&y, s, PP_W) - ALL) < NOISE);
             cr_assert(llabs(costs.b_ns[s] - b) < NOISE);
             cr_assert_eq(costs.costs.compute.recv_f_ns[s], c.link.alpha_ns);
         }
@@ -395,6 +414,11 @@ Test(calibration, several_executions_are_joined_and_what_does_not_go_together_is
 /* ---- in the database ---- */
 
 static void expect_same(const struct pp_calibration *a, const struct pp_calibration *b) {
+    for (int i = 0; i < PP_LAG_COUNT; i++) {
+        cr_assert(a->lags[i].count > 0 && a->lags[i].median_ns == b->lags[i].median_ns &&
+                  a->lags[i].spread_ns == b->lags[i].spread_ns &&
+                  a->lags[i].count == b->lags[i].count);
+    }
     cr_assert_str_eq(a->id, b->id);
     cr_assert_str_eq(a->model_key, b->model_key);
     cr_assert_str_eq(a->device, b->device);
@@ -482,6 +506,8 @@ Test(calibration, edited_rows_are_refused) {
         "UPDATE calibration_rows SET type = 'G' WHERE kind = 'module' AND type = 'F'",
         "UPDATE calibration_rows SET type = 'B' WHERE kind = 'module' AND type = 'F'",
         "UPDATE calibration_rows SET kind = 'stage' WHERE key = 3",
+        "UPDATE calibration_rows SET median_ns = -1 WHERE kind = 'lag'",
+        "UPDATE calibration_rows SET type = 'lack' WHERE type = 'wake'",
         "DELETE FROM calibration_rows",
         "DELETE FROM calibration_rows WHERE kind = 'module'",
     };

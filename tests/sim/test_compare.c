@@ -158,23 +158,6 @@ static bool has_pairs(const struct pp_sched *s) {
     return false;
 }
 
-/* Everything that waits for something that now ends later starts later. */
-static void push_on(const struct pp_trace *before, struct pp_trace *t, struct pp_waits *waits,
-                    int32_t held) {
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (int32_t at = 0; at < t->sched->action_count; at++) {
-            struct pp_binding b = pp_waits_binding(waits, t, at);
-            int64_t ready_ns = b.action < 0 ? 0 : t->end_ns[b.action];
-            if (at != held && t->start_ns[at] < ready_ns) {
-                t->start_ns[at] = ready_ns;
-                t->end_ns[at] = ready_ns + before->end_ns[at] - before->start_ns[at];
-                moved = true;
-            }
-        }
-    }
-}
-
 /* One action begins late: it is where the traces part, and its delay is what they differ by. */
 Test(compare, one_late_action_is_the_first_divergence) {
     uint64_t seed = 34;
