@@ -100,6 +100,7 @@ static enum pp_status poll_all(struct pp_drive *d, struct round *round_p,
                                struct pp_failure *failure, struct pp_err *err) {
     *round_p = (struct round){.finished = true};
     for (int32_t i = 0; i < d->rank_count; i++) {
+        bool was_finished = d->ranks[i]->finished;
         switch (pp_rank_poll(d->ranks[i], err)) {
         case PP_FAILED:
             pp_watch_failed(d, d->ranks[i], failure, err);
@@ -111,7 +112,8 @@ static enum pp_status poll_all(struct pp_drive *d, struct round *round_p,
         case PP_BLOCKED:
             round_p->finished = false;
             break;
-        case PP_FINISHED:
+        case PP_FINISHED: /* what it did last may be what a rank that was polled before waits for */
+            round_p->advanced = round_p->advanced || !was_finished;
             break;
         }
     }
