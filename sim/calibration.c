@@ -64,7 +64,13 @@ static enum pp_status not_seen(const struct pp_calibration *c, const char *what,
     return PP_E_NOT_FOUND;
 }
 
-/* Adds a module's row; B is its I and W. */
+static bool has_seen(const struct pp_calibration *c, int32_t module) {
+    return find_row(c, module, PP_F) != NULL || find_row(c, module, PP_I) != NULL ||
+           find_row(c, module, PP_W) != NULL;
+}
+
+/* Adds a module's row; B is its I and W. A module that was seen, but not in this, has none of it:
+ * an embedding has no input gradient, and a head may make its weight gradient in I. */
 static enum pp_status add_module(const struct pp_calibration *c, const char *what, int32_t module,
                                  int32_t number, enum pp_action_type type, int64_t *ns_p,
                                  struct pp_err *err) {
@@ -73,10 +79,10 @@ static enum pp_status add_module(const struct pp_calibration *c, const char *wha
         return add_module(c, what, module, number, PP_W, ns_p, err);
     }
     const struct pp_profile_row *row = find_row(c, module, type);
-    if (row == NULL) {
+    if (row == NULL && !has_seen(c, module)) {
         return not_seen(c, what, number, type, err);
     }
-    *ns_p += row->median_ns;
+    *ns_p += row != NULL ? row->median_ns : 0;
     return PP_OK;
 }
 
