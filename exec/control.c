@@ -25,13 +25,22 @@ static enum pp_status barrier(void *context, struct pp_err *err) {
     return PP_OK;
 }
 
+static void watch(void *context, pp_control_look *look, void *look_context) {
+    (void)context;
+    (void)look;
+    (void)look_context; /* nobody is waited for */
+}
+
 static void end_process(void *context, int code) {
     (void)context;
     _Exit(code);
 }
 
-static const struct pp_control_ops alone = {
-    .gather = gather, .broadcast = broadcast, .barrier = barrier, .abort = end_process};
+static const struct pp_control_ops alone = {.gather = gather,
+                                            .broadcast = broadcast,
+                                            .barrier = barrier,
+                                            .watch = watch,
+                                            .abort = end_process};
 
 struct pp_control pp_control_alone(void) {
     return (struct pp_control){.ops = &alone, .process = 0, .process_count = 1};

@@ -19,28 +19,14 @@ static int32_t checked(const struct pp_program *program, int32_t rank, int32_t a
     return action >= s->rank_begin[rank] && action < s->rank_begin[rank + 1] ? action : -1;
 }
 
-/* The step that this process is in, by its own rings; -1: none yet. */
-static int64_t own_step(const struct pp_peers *w) {
-    int64_t step = -1;
-    for (int32_t rank = w->rank_begin; rank < w->rank_end; rank++) {
-        struct pp_ring_reading r;
-        if (read_ring(w, rank, &r) && r.count > 0) {
-            step = pp_max_i64(step, r.events[r.count - 1].step);
-        }
-    }
-    return step;
-}
-
 /* How a rank ended. */
-static enum pp_failure_kind judge(const struct pp_ring_reading *r, int64_t step) {
+static enum pp_failure_kind judge(const struct pp_ring_reading *r) {
     const struct pp_event *last = r->count > 0 ? &r->events[r->count - 1] : NULL;
     if (last != NULL && last->kind == PP_EVENT_FAILED) {
         return PP_FAIL_ABORTED;
     }
-    if (r->alive || (last != NULL && last->kind == PP_EVENT_STEP_DONE && last->step >= step)) {
-        return PP_FAIL_NONE;
-    }
-    return PP_FAIL_DEAD;
+    bool well = r->alive || (last != NULL && last->kind == PP_EVENT_ENDED);
+    return well ? PP_FAIL_NONE : PP_FAIL_DEAD;
 }
 
 /* "1F3 (stage 1, microbatch 3) of step 2" */
@@ -85,21 +71,20 @@ static void tell(const struct pp_peers *w, int32_t rank, const struct pp_ring_re
 
 bool pp_peers_look(void *context, struct pp_failure *failure, struct pp_err *err) {
     const struct pp_peers *w = context;
-    int64_t step = own_step(w);
     int32_t failed = -1;
     struct pp_ring_reading r;
     for (int32_t rank = 0; rank < w->program->sched->rank_count; rank++) {
         if (is_own(w, rank) || !read_ring(w, rank, &r)) {
             continue;
         }
-        enum pp_failure_kind kind = judge(&r, step);
+        enum pp_failure_kind kind = judge(&r);
         if (kind == PP_FAIL_DEAD) { /* before failures: those may be because of it */
             tell(w, rank, &r, kind, failure, err);
             return true;
         }
         failed = kind == PP_FAIL_ABORTED && failed < 0 ? rank : failed;
     }
-    if (failed < 0 || !read_ring(w, failed, &r) || judge(&r, step) != PP_FAIL_ABORTED) {
+    if (failed < 0 || !read_ring(w, failed, &r) || judge(&r) != PP_FAIL_ABORTED) {
         return false;
     }
     tell(w, failed, &r, PP_FAIL_ABORTED, failure, err);

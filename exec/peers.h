@@ -19,8 +19,8 @@ struct pp_peers {
 
 /**
  * Has another process died (PP_FAIL_DEAD), or else another rank failed (PP_FAIL_ABORTED)? A rank is
- * dead whose ring nobody holds although its last word was neither that it failed nor that it had
- * done the step that this process is in. For pp_drive_options.look_around.
+ * dead whose ring nobody holds although its last word was neither that it failed nor that it left.
+ * For pp_drive_options.look_around, and between steps for pp_control.
  * @param context  a struct pp_peers
  * @param failure  kind, rank and action (-1: not known), if so
  * @param err      PP_E_RUN: which rank, in what

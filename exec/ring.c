@@ -226,7 +226,7 @@ static uint64_t take_event(const struct slot *slot, uint64_t index, struct pp_ev
         return 0;
     }
     memcpy(event, words, sizeof *event);
-    return event->kind >= 0 && event->kind <= PP_EVENT_FAILED ? number : 0;
+    return event->kind >= 0 && event->kind <= PP_EVENT_ENDED ? number : 0;
 }
 
 static void take_events(const struct file *file, struct pp_ring_reading *reading) {
@@ -291,7 +291,8 @@ static bool done_after(const struct pp_ring_reading *r, int32_t from, int32_t ac
 int32_t pp_ring_last_open(const struct pp_ring_reading *reading) {
     for (int32_t i = reading->count - 1; i >= 0; i--) {
         const struct pp_event *e = &reading->events[i];
-        if (e->kind == PP_EVENT_BEGIN || e->kind == PP_EVENT_STEP_DONE) {
+        if (e->kind == PP_EVENT_BEGIN || e->kind == PP_EVENT_STEP_DONE ||
+            e->kind == PP_EVENT_ENDED) {
             return -1; /* what came before is of an earlier step */
         }
         if (e->kind != PP_EVENT_BLOCKED && e->kind != PP_EVENT_STARTED &&
@@ -317,21 +318,27 @@ int32_t pp_ring_last_action(const struct pp_ring_reading *reading) {
 
 /* ---- leaving ---- */
 
+/* Says that the writer leaves, unless it has said that it failed: within a step it gives up. */
+static void say_goodbye(struct pp_ring *ring) {
+    struct pp_ring_reading own;
+    take_events(ring->file, &own);
+    const struct pp_event *last = own.count > 0 ? &own.events[own.count - 1] : NULL;
+    bool within_step = last != NULL && last->kind != PP_EVENT_STEP_DONE;
+    const struct pp_event goodbye = {.time_ns = pp_now_ns(),
+                                     .step = last != NULL ? last->step : -1,
+                                     .action = within_step ? pp_ring_last_action(&own) : -1,
+                                     .other = -1,
+                                     .kind = within_step ? PP_EVENT_FAILED : PP_EVENT_ENDED};
+    if (last == NULL || last->kind != PP_EVENT_FAILED) {
+        pp_ring_write(ring, &goodbye);
+    }
+}
+
 void pp_ring_destroy(struct pp_ring *ring) {
     if (ring == NULL) {
         return;
     }
-    struct pp_ring_reading own;
-    take_events(ring->file, &own);
-    const struct pp_event *last = own.count > 0 ? &own.events[own.count - 1] : NULL;
-    if (last != NULL && last->kind != PP_EVENT_STEP_DONE && last->kind != PP_EVENT_FAILED) {
-        const struct pp_event gave_up = {.time_ns = pp_now_ns(),
-                                         .step = last->step,
-                                         .action = pp_ring_last_action(&own),
-                                         .other = -1,
-                                         .kind = PP_EVENT_FAILED};
-        pp_ring_write(ring, &gave_up);
-    }
+    say_goodbye(ring);
     if (ring->descriptor < 0) {
         free(ring->file);
     } else {

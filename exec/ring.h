@@ -22,7 +22,8 @@ enum pp_event_kind {
     PP_EVENT_DONE,
     PP_EVENT_BLOCKED,
     PP_EVENT_STEP_DONE,
-    PP_EVENT_FAILED
+    PP_EVENT_FAILED,
+    PP_EVENT_ENDED /* its writer left of its own will, after a step or before the first */
 };
 
 struct pp_event {

@@ -9,11 +9,12 @@ enum { ARENA_ALIGN = 64, POISON = 0xff }; /* bytes of all ones are NaNs */
 
 struct session {
     const struct pp_session_config *config;
-    int32_t count;          /* ranks of this process */
-    struct pp_rank **ranks; /* [count] */
-    struct pp_ring **rings; /* [count] */
-    void **arenas, **hosts; /* [count] */
-    struct pp_trace trace;  /* of all ranks; other processes' parts after gathering */
+    struct pp_failure *failure; /* of the result */
+    int32_t count;              /* ranks of this process */
+    struct pp_rank **ranks;     /* [count] */
+    struct pp_ring **rings;     /* [count] */
+    void **arenas, **hosts;     /* [count] */
+    struct pp_trace trace;      /* of all ranks; other processes' parts after gathering */
     int64_t
         *gathered_ns; /* [process_count * 3 * action_count] at process 0, if there are several */
     int64_t *mine_ns; /* [3 * action_count] likewise, at all of them */
@@ -28,6 +29,13 @@ struct step_word {
 
 static bool is_distributed(const struct session *s) {
     return s->config->control.process_count > 1;
+}
+
+/* What a drive asks while its ranks wait, asked between steps. */
+static bool look_around(void *context, struct pp_err *err) {
+    const struct session *s = context;
+    const struct pp_drive_options *drive = &s->config->drive;
+    return drive->look_around(drive->look_context, s->failure, err);
 }
 
 /* ---- open and close ---- */
@@ -317,11 +325,20 @@ static enum pp_status run_steps(struct session *s, struct pp_session_result *res
 enum pp_status pp_session_run(const struct pp_session_config *config,
                               struct pp_session_result *result_p, struct pp_err *err) {
     PP_ASSERT(config->rank_begin < config->rank_end && config->step_count >= 0);
-    struct session s = {.config = config, .count = config->rank_end - config->rank_begin};
+    struct session s = {.config = config,
+                        .failure = &result_p->failure,
+                        .count = config->rank_end - config->rank_begin};
+    const struct pp_control *control = &config->control;
     *result_p = (struct pp_session_result){.failure = {.rank = -1, .action = -1}};
     enum pp_status status = open_session(&s, err);
+    if (status == PP_OK && is_distributed(&s)) { /* before one looks, all rings are there */
+        status = control->ops->barrier(control->context, err);
+    }
     if (status == PP_OK) {
+        control->ops->watch(control->context,
+                            config->drive.look_around != NULL ? look_around : NULL, &s);
         status = run_steps(&s, result_p, err);
+        control->ops->watch(control->context, NULL, NULL);
     }
     close_session(&s);
     return status;

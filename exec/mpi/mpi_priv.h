@@ -13,7 +13,9 @@ struct pp_mpi {
     MPI_Comm comm; /* of ours alone, with errors returned */
     int process, process_count;
     int64_t clock_offset_ns; /* to process 0's clock */
-    bool failed;             /* an MPI call did, or the run was given up: no MPI_Finalize */
+    pp_control_look *look;   /* asked while waiting for other processes; NULL: none */
+    void *look_context;
+    bool failed; /* an MPI call did, or the run was given up: no MPI_Finalize */
 };
 
 /** More bytes than this travel in pieces, or as a type of larger elements: MPI counts with int. */

@@ -153,15 +153,16 @@ Test(peers, names_a_dead_rank_that_stood_nowhere) {
     end_scene(&s);
 }
 
-Test(peers, who_has_done_the_step_may_leave) {
+Test(peers, between_steps_who_says_so_may_leave) {
     struct scene s;
     make_scene(&s, "1F1B", 1);
     begin_all(&s, 7);
     note(&s, 1, PP_EVENT_STEP_DONE, 7, -1, -1);
-    die(&s, 1);
+    end_ring(&s, 1);
     expect_quiet(&s);
-    note(&s, 0, PP_EVENT_BEGIN, 8, -1, -1); /* but not the one after */
-    expect_seen(&s, PP_FAIL_DEAD, 1, -1, "rank 1 died after step 7: ");
+    note(&s, 2, PP_EVENT_STEP_DONE, 7, -1, -1);
+    die(&s, 2);
+    expect_seen(&s, PP_FAIL_DEAD, 2, -1, "rank 2 died after step 7: ");
     end_scene(&s);
 }
 
