@@ -64,7 +64,8 @@ static enum pp_status not_seen(const struct pp_calibration *c, const char *what,
     return PP_E_NOT_FOUND;
 }
 
-/* Adds a module's row; B is its I and W. */
+/* Adds a module's row; B is its I and W. A module that was seen, but not doing this, has nothing to
+ * do for it: an embedding has no I. */
 static enum pp_status add_module(const struct pp_calibration *c, const char *what, int32_t module,
                                  int32_t number, enum pp_action_type type, int64_t *ns_p,
                                  struct pp_err *err) {
@@ -73,10 +74,10 @@ static enum pp_status add_module(const struct pp_calibration *c, const char *wha
         return add_module(c, what, module, number, PP_W, ns_p, err);
     }
     const struct pp_profile_row *row = find_row(c, module, type);
-    if (row == NULL) {
+    if (row == NULL && find_row(c, module, PP_F) == NULL && find_row(c, module, PP_W) == NULL) {
         return not_seen(c, what, number, type, err);
     }
-    *ns_p += row->median_ns;
+    *ns_p += row == NULL ? 0 : row->median_ns;
     return PP_OK;
 }
 
