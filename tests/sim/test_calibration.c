@@ -301,6 +301,33 @@ Test(calibration, another_schedule_of_the_model_is_predicted_exactly_without_noi
     executed_deinit(&y);
 }
 
+/* What was beyond the modules of one form of the backward, and the other form in its place. */
+Test(calibration, a_form_of_the_backward_that_was_not_seen_has_one_action_more_or_less) {
+    struct pp_profile_row rows[] = {
+        {0, PP_F, 100, 0, 1}, {0, PP_I, 200, 0, 1}, {0, PP_W, 300, 0, 1}};
+    struct pp_calibration c = {.rows = rows, .row_count = 3};
+    struct pp_split_stage split[] = {{false, false, 0, 1}};
+    struct pp_sched *s = make_schedule("GPipe", 1, 1, 1);
+    struct pp_calibrated_costs costs;
+    c.actions[PP_F] = (struct pp_action_fit){10, 0, 5};
+    c.actions[PP_B] = (struct pp_action_fit){90, 0, 5}; /* 10 of them once an action */
+    cr_assert_eq(pp_calibration_costs(&c, s, split, NULL, &costs, NULL), PP_OK);
+    cr_assert(costs.f_ns[0] == 110 && costs.b_ns[0] == 590);
+    cr_assert(costs.i_ns[0] == 250 && costs.w_ns[0] == 350);
+    pp_calibrated_costs_deinit(&costs);
+    c.actions[PP_B] = (struct pp_action_fit){0};
+    c.actions[PP_I] = (struct pp_action_fit){40, 0, 5};
+    c.actions[PP_W] = (struct pp_action_fit){60, 0, 5};
+    cr_assert_eq(pp_calibration_costs(&c, s, split, NULL, &costs, NULL), PP_OK);
+    cr_assert(costs.i_ns[0] == 240 && costs.w_ns[0] == 360 && costs.b_ns[0] == 590);
+    pp_calibrated_costs_deinit(&costs);
+    c.actions[PP_I] = c.actions[PP_W] = c.actions[PP_F] = (struct pp_action_fit){0};
+    cr_assert_eq(pp_calibration_costs(&c, s, split, NULL, &costs, NULL), PP_OK);
+    cr_assert(costs.f_ns[0] == 100 && costs.b_ns[0] == 500 && costs.w_ns[0] == 300);
+    pp_calibrated_costs_deinit(&costs);
+    pp_sched_destroy(s);
+}
+
 /* A workload without modules: each stage for itself; where only B was seen, half of it each. */
 Test(calibration, stages_without_modules_are_learnt_one_by_one) {
     struct executed x;
