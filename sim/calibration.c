@@ -64,13 +64,8 @@ static enum pp_status not_seen(const struct pp_calibration *c, const char *what,
     return PP_E_NOT_FOUND;
 }
 
-static bool has_seen(const struct pp_calibration *c, int32_t module) {
-    return find_row(c, module, PP_F) != NULL || find_row(c, module, PP_I) != NULL ||
-           find_row(c, module, PP_W) != NULL;
-}
-
-/* Adds a module's row; B is its I and W. A module that was seen, but not in this, has none of it:
- * an embedding has no input gradient, and a head may make its weight gradient in I. */
+/* Adds a module's row; B is its I and W. A module that was seen, but not doing this, has nothing to
+ * do for it: an embedding has no I. */
 static enum pp_status add_module(const struct pp_calibration *c, const char *what, int32_t module,
                                  int32_t number, enum pp_action_type type, int64_t *ns_p,
                                  struct pp_err *err) {
@@ -79,10 +74,10 @@ static enum pp_status add_module(const struct pp_calibration *c, const char *wha
         return add_module(c, what, module, number, PP_W, ns_p, err);
     }
     const struct pp_profile_row *row = find_row(c, module, type);
-    if (row == NULL && !has_seen(c, module)) {
+    if (row == NULL && find_row(c, module, PP_F) == NULL && find_row(c, module, PP_W) == NULL) {
         return not_seen(c, what, number, type, err);
     }
-    *ns_p += row != NULL ? row->median_ns : 0;
+    *ns_p += row == NULL ? 0 : row->median_ns;
     return PP_OK;
 }
 
@@ -133,21 +128,22 @@ enum pp_status pp_calibration_explain(const struct pp_calibration *c,
 
 /* ---- costs ---- */
 
-/* Beyond modules; where a type was not seen, as much as its nearest kin. */
+/* Beyond modules. A split backward is one action more than a fused one: where only one of the two
+ * forms was seen, the other has as much beyond its modules, and what an action takes at least once
+ * more or less. */
 static int64_t beyond_ns(const struct pp_calibration *c, enum pp_action_type type) {
     const struct pp_action_fit *fits = c->actions;
-    if (fits[type].count > 0) {
+    bool has_b = fits[PP_B].count > 0;
+    bool has_parts = fits[PP_I].count > 0 && fits[PP_W].count > 0;
+    if (fits[type].count > 0 || type == PP_F || (type == PP_B ? !has_parts : !has_b)) {
         return fits[type].median_ns;
     }
-    switch (type) {
-    case PP_I:
-    case PP_W:
-        return fits[PP_B].median_ns;
-    case PP_B:
-        return pp_max_i64(fits[PP_I].median_ns, fits[PP_W].median_ns);
-    default:
-        return 0;
+    int64_t b_ns = has_b ? fits[PP_B].median_ns : fits[PP_I].median_ns + fits[PP_W].median_ns;
+    int64_t once_ns = has_b ? b_ns : pp_min_i64(fits[PP_I].median_ns, fits[PP_W].median_ns);
+    if (fits[PP_F].count > 0) {
+        once_ns = pp_min_i64(once_ns, fits[PP_F].median_ns);
     }
+    return has_b ? once_ns + (b_ns - once_ns) / 2 : b_ns - once_ns;
 }
 
 /* Where rows of stages had to be halved or joined for it, they hold what is beyond them, too. */

@@ -6,7 +6,7 @@
  * the stages of a plan cost (shared by plans that cut the model the same way); view `plans` for
  * people and other programs, arrays as JSON text. Ids derive from content, so the same command
  * twice stores nothing twice. A run is one transaction: it is there whole or not at all. One thread
- * a store.
+ * a store. What was executed and learned from it lies beside them: execution.h, calibration.h.
  */
 #ifndef PP_SIM_STORE_H
 #define PP_SIM_STORE_H

@@ -87,6 +87,7 @@ static inline void draw_modules(struct executed *x, uint64_t *seed) {
     for (int32_t m = 0; m < x->layers + 2; m++) {
         for (int t = PP_F; t <= PP_W; t++) {
             x->module_ns[m][t] = 50000 + random_below(seed, 200000);
+            x->module_ns[m][t] *= m > 0 || t != PP_I; /* an embedding has no I */
         }
     }
 }
