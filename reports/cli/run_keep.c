@@ -39,6 +39,9 @@ enum pp_status pp_run_keep_begin(struct pp_run_keep *keep, struct pp_store *stor
         .options = options,
         .predicted_makespan_ns = job->expect.is_prediction ? job->expect.makespan_ns : 0,
         .calibration_id = job->expect.calibration_id[0] != '\0' ? job->expect.calibration_id : NULL,
+        .costs = job->expect.is_prediction && job->expect.calibration_id[0] == '\0'
+                     ? &job->expect.costs
+                     : NULL,
         .started_at = (int64_t)time(NULL),
     };
     enum pp_status status = options == NULL
