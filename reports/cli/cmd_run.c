@@ -171,16 +171,16 @@ static enum pp_status execute(struct run *r, struct pp_store *store, struct pp_e
     char *error = status == PP_OK ? NULL : error_text(r, &result.failure, err);
     struct pp_err own = {0};
     if (pp_run_keep_end(&r->keep, &r->job, status, error, &own) != PP_OK) {
-        pp_cli_complain(r->cli, &own);
+        if (own.status != status) { /* else it is what ended the run */
+            pp_cli_complain(r->cli, &own);
+        }
         if (status == PP_OK) {
             *err = own;
             status = own.status;
         }
     }
     free(error);
-    if (status == PP_OK || result.failure.kind != PP_FAIL_NONE || status == PP_E_INTERRUPTED) {
-        status = answer(r, &result.failure, err);
-    }
+    status = answer(r, &result.failure, err);
     pp_failure_deinit(&result.failure);
     return status;
 }

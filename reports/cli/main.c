@@ -184,7 +184,7 @@ static const struct command *find_command(const char *name) {
 /* An error that no command has shown yet. */
 static void show_error(struct pp_cli *cli, struct pp_err *err) {
     json_t *document = NULL;
-    if (cli->json && err->status != PP_E_IO) {
+    if (cli->json && !ferror(cli->out)) { /* what cannot be written cannot say so there */
         document = pp_json_document(cli->command);
         json_object_set_new(document, "error", pp_json_error(err));
         pp_cli_answer(cli, document, err);

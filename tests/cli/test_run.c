@@ -264,6 +264,56 @@ Test(run, what_cannot_run_is_refused) {
                  "drop");
     expect_error("run --schedule 1F1B --pp 2 --microbatches 2 " TRAIN "--learning-rate fast", 2,
                  "E_USAGE", "3e-4");
+    expect_error("run --schedule 1F1B --pp 2 --microbatches 2 --learning-rate nan", 3, "E_RANGE",
+                 "0 to 1e6");
+    expect_error("run --db x.db --plan abc --microbatches 4", 2, "E_USAGE",
+                 "--microbatches does not go with it");
+    expect_error("run --db x.db --plan abc --t-f 5us", 2, "E_USAGE", "leave --t-f out");
+    expect_error("run --db '' --plan abc", 5, "E_STORE", "pipeplan plan");
+    expect_error("run --schedule 1F1B --pp 2 --microbatches 2 --checkpoint /dev/null", 4, "E_IO",
+                 "/dev/null");
+    expect_error("run --schedule 1F1B --pp 2 --microbatches 2 --run-dir /nowhere/x", 4, "E_IO",
+                 "/nowhere/x");
+}
+
+/* What was trained before stays, and the one document says so. */
+Test(run, a_step_that_cannot_be_stored_ends_the_run) {
+    struct scratch s = make_scratch();
+    json_decref(document_in(
+        &s, "$P run --schedule 1F1B --pp 2 --microbatches 2 --steps 1 --db $D/a.db --json", 0));
+    json_t *d = document_in(
+        &s,
+        "sqlite3 $D/a.db \"CREATE TRIGGER full BEFORE INSERT ON execution_steps WHEN NEW.step = 2 "
+        "BEGIN SELECT RAISE(ABORT, 'no room'); END\"; "
+        "$P run --schedule 1F1B --pp 2 --microbatches 2 --steps 9 --db $D/a.db --json",
+        5);
+    const char *message = string_of(json_object_get(d, "error"), "message");
+    cr_assert(strstr(message, "step 2 was not stored, those before it are") != NULL &&
+                  strstr(message, "no room") != NULL,
+              "%s", message);
+    cr_assert_eq(json_array_size(json_object_get(d, "steps")), 3);
+    cr_assert_eq(strlen(string_of(d, "execution_id")), 32);
+    json_decref(d);
+    struct ran r = run_in(&s, "sqlite3 $D/a.db \"SELECT state, json_extract(error, '$.code'), "
+                              "(SELECT count(*) FROM execution_steps WHERE execution = number) "
+                              "FROM executions WHERE number = 2\"");
+    cr_assert_str_eq(text_of(&r.out), "failed|E_STORE|2\n");
+    ran_free(&r);
+    r = run_in(&s, "$P run --schedule 1F1B --pp 2 --microbatches 2 --steps 9 --db $D/a.db");
+    cr_assert_eq(r.code, 5);
+    cr_assert_eq(r.out.size, 0);
+    cr_assert_null(strchr(strchr(text_of(&r.messages), '\n') + 1, '\n'), "%s",
+                   text_of(&r.messages));
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
+/* JSON has no NaN: a loss that is none is null, not missing. */
+Test(run, a_loss_that_is_no_number_is_null) {
+    json_t *d = run_json(
+        "run --schedule 1F1B --pp 2 --microbatches 4 " TRAIN "--learning-rate 1e5 --steps 8", 0);
+    expect_member(step_of(d, 7), "loss", "null");
+    json_decref(d);
 }
 
 Test(run, what_has_no_kernels_is_refused) {
