@@ -261,13 +261,16 @@ enum pp_status pp_cmd_run(struct pp_cli *cli, int argc, char **argv, struct pp_e
     struct run r = {.cli = cli, .options = PP_RUN_OPTIONS_DEFAULT};
     struct pp_run_usage usage;
     bool helped = false;
-    PP_TRY(pp_run_options_parse(cli, argc, argv, &r.options, &usage, &helped, err));
-    if (helped) {
-        return PP_OK;
+    enum pp_status status = pp_run_options_parse(cli, argc, argv, &r.options, &usage, &helped, err);
+    if (status != PP_OK || helped) {
+        if (!pp_run_processes_first()) {
+            *err = (struct pp_err){0}; /* the first one says it for all */
+        }
+        return status;
     }
     r.answer = (struct pp_run_answer){.job = &r.job, .resumed_from = -1};
     r.shows_progress = isatty(fileno(cli->messages)) != 0;
-    enum pp_status status = pp_run_processes_begin(&r.processes, &r.options, err);
+    status = pp_run_processes_begin(&r.processes, &r.options, err);
     r.job = (struct pp_run_job){.options = &r.options,
                                 .source = &r.source,
                                 .mpi = r.processes.mpi,

@@ -308,6 +308,25 @@ Test(run, a_step_that_cannot_be_stored_ends_the_run) {
     remove_scratch(&s);
 }
 
+/* What every process of a launcher finds before it knows the others, the first one says. */
+Test(run, one_process_tells_what_all_find) {
+    struct scratch s = make_scratch();
+    static const char line[] = "export OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=%d; "
+                               "$P run --schedule 1F1B --device cuda --json";
+    char text[160];
+    snprintf(text, sizeof text, line, 0);
+    json_t *d = document_in(&s, text, 4);
+    cr_assert_str_eq(string_of(json_object_get(d, "error"), "code"), "E_ENV");
+    json_decref(d);
+    snprintf(text, sizeof text, line, 1);
+    struct ran r = run_in(&s, text);
+    cr_assert_eq(r.code, 4);
+    cr_assert_eq(r.out.size, 0, "%s", text_of(&r.out));
+    cr_assert_eq(r.messages.size, 0, "%s", text_of(&r.messages));
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
 /* JSON has no NaN: a loss that is none is null, not missing. */
 Test(run, a_loss_that_is_no_number_is_null) {
     json_t *d = run_json(
