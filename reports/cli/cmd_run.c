@@ -168,6 +168,9 @@ static enum pp_status execute(struct run *r, struct pp_store *store, struct pp_e
                 pp_execution_id(r->keep.execution));
     }
     enum pp_status status = run_session(r, &result, err);
+    if (status == PP_E_INTERRUPTED && r->options.checkpoint == NULL && r->keep.execution != NULL) {
+        pp_hint(err, "its steps are stored; --checkpoint DIR would have kept what was trained");
+    }
     char *error = status == PP_OK ? NULL : error_text(r, &result.failure, err);
     struct pp_err own = {0};
     if (pp_run_keep_end(&r->keep, &r->job, status, error, &own) != PP_OK) {

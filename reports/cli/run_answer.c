@@ -203,6 +203,11 @@ static void print_heading(const struct pp_run_answer *a, FILE *out) {
         fprintf(out, ", stored as execution %s", a->execution_id);
     }
     fputc('\n', out);
+    if (a->resumed_from >= 0) {
+        fprintf(out, "resumed after step %lld of %lld%s\n", (long long)a->resumed_from,
+                (long long)job->options->steps,
+                a->resumed_from < job->options->steps ? "" : ": nothing is left to do");
+    }
     for (int32_t i = 0; i < s->remarks.count; i++) {
         fprintf(out, "note: %s\n", s->remarks.items[i]);
     }

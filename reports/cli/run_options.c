@@ -32,12 +32,15 @@ static int32_t what_rows(struct pp_run_options *o, struct pp_option *rows, int32
          "config.json of what is trained (default: the plan's model); a small one rehearses a "
          "big plan of as many layers"},
         {"--workload", PP_OPT_TEXT, &o->workload, NULL, 0, 0, "W",
-         "transformer, or spin: actions only take their time (default: spin without a model)"},
+         "transformer, or spin: actions only take the time that COSTS or the plan say (default: "
+         "spin "
+         "without a model)"},
         {"--seq-len", PP_OPT_INT, &o->seq_len, NULL, 1, MAX_SEQ_LEN, "N",
          "tokens a sequence (default: the plan's, or 256)"},
         {"--microbatch-size", PP_OPT_INT, &o->microbatch_size, NULL, 1, MAX_SEQ_LEN, "N",
          "sequences a microbatch (default: the plan's, or 1)"},
-        {"--steps", PP_OPT_INT, &o->steps, NULL, 1, MAX_STEPS, "N", "optimizer steps (default 5)"},
+        {"--steps", PP_OPT_INT, &o->steps, NULL, 1, MAX_STEPS, "N",
+         "optimizer steps, with those before --resume (default 5)"},
         {"--seed", PP_OPT_INT, &o->seed, NULL, 0, INT64_MAX, "N",
          "of parameters and data (default 1)"},
         {"--learning-rate", PP_OPT_TEXT, &o->learning_rate, NULL, 0, 0, "R",
@@ -70,7 +73,7 @@ static int32_t keep_rows(struct pp_run_options *o, struct pp_option *rows, int32
     const struct pp_option keep[] = {
         {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "WHAT IS KEPT"},
         {"--trace-every", PP_OPT_INT, &o->trace_every, NULL, 0, MAX_STEPS, "N",
-         "store the trace of every Nth step (default 1; 0: none)"},
+         "store the trace of every Nth step and of the last (default 1; 0: none)"},
         {"--checkpoint", PP_OPT_TEXT, &o->checkpoint, NULL, 0, 0, "DIR",
          "write checkpoints there, the last at the end or when stopped by SIGTERM"},
         {"--checkpoint-every", PP_OPT_INT, &o->checkpoint_every, NULL, 1, MAX_STEPS, "N",
@@ -208,11 +211,6 @@ enum pp_status pp_run_options_parse(struct pp_cli *cli, int argc, char **argv,
                                     struct pp_run_options *o, struct pp_run_usage *usage,
                                     bool *helped_p, struct pp_err *err) {
     int32_t count = what_rows(o, usage->rows, 0);
-    usage->rows[count++] =
-        (struct pp_option){"",   PP_OPT_HEADING,
-                           NULL, NULL,
-                           0,    0,
-                           "",   "COSTS: what is expected, and how long spin takes"};
     pp_cost_options_rows(&o->costs, usage->rows + count);
     count += PP_COST_OPTION_COUNT;
     count = where_rows(o, usage->rows, count);

@@ -327,6 +327,28 @@ Test(run, one_process_tells_what_all_find) {
     remove_scratch(&s);
 }
 
+Test(run, activations_above_the_limit_are_not_run) {
+    expect_error("run --schedule GPipe --pp 2 --microbatches 4 --memory-limit 3", 1, "E_LIMIT",
+                 "above the limit of 3");
+    json_decref(run_json("run --schedule GPipe --pp 2 --microbatches 4 --memory-limit 4", 0));
+}
+
+/* Steps are counted from the beginning of the training. */
+Test(run, who_resumes_what_is_done_is_told_so) {
+    struct scratch s = make_scratch();
+    static const char line[] =
+        "$P run --schedule 1F1B --pp 2 --microbatches 2 " TRAIN "--checkpoint $D/ck --steps ";
+    struct pp_text t = {0};
+    pp_text_printf(&t, "%s2 >/dev/null && %s3 --resume && %s3 --resume", line, line, line);
+    struct ran r = run_in(&s, t.bytes);
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    cr_assert_not_null(strstr(text_of(&r.out), "resumed after step 2 of 3\n"));
+    cr_assert_not_null(strstr(text_of(&r.out), "resumed after step 3 of 3: nothing is left"));
+    pp_text_free(&t);
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
 /* JSON has no NaN: a loss that is none is null, not missing. */
 Test(run, a_loss_that_is_no_number_is_null) {
     json_t *d = run_json(
