@@ -232,7 +232,7 @@ Test(sizes, state_is_what_the_modules_hold) {
         struct pp_transformer_config c = small_config(kind, 5, 2);
         struct pipeline p;
         open_pipeline(&p, &c, 3);
-        struct tensors t = list_tensors(p.ranks, 3, 3);
+        struct tensors t = list_tensors(p.ranks, 3, 3, false);
         int64_t held = 0;
         for (int32_t i = 0; i < t.count; i++) {
             held += t.states[i].count;
@@ -280,7 +280,7 @@ Test(sizes, parameters_are_drawn_by_name) {
     struct pp_transformer_config c = small_config(MOE_SHARED_MODEL, 3, 2);
     struct pipeline p;
     open_pipeline(&p, &c, 2);
-    struct tensors t = list_tensors(p.ranks, 2, 2);
+    struct tensors t = list_tensors(p.ranks, 2, 2, false);
     static const char *const names[] = {"model.layers.2.mlp.experts.gate_up_proj",
                                         "model.layers.1.mlp.shared_experts.up_proj.weight",
                                         "model.layers.0.self_attn.k_proj.weight",
@@ -388,8 +388,8 @@ Test(actions, what_is_offloaded_comes_back_elsewhere) {
     start_action(p.ranks[0], &first, PP_RELOAD);
     give_buffer(first.host_stash, p.stash_bytes[0]);
     start_action(p.ranks[0], &first, PP_B);
-    struct tensors a = list_tensors(p.ranks, 2, 2);
-    struct tensors b = list_tensors(straight.ranks, 2, 2);
+    struct tensors a = list_tensors(p.ranks, 2, 2, false);
+    struct tensors b = list_tensors(straight.ranks, 2, 2, false);
     cr_assert(compare_tensors(&a, &b).bitwise);
     give_buffer(w.input, bytes);
     give_buffer(w.stash, p.stash_bytes[1]);
