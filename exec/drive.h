@@ -39,7 +39,10 @@ struct pp_drive_options {
     /** Asked some times a second while nothing advances: is another process gone, or has another
      *  one failed? Fills in failure->kind, rank and action and `err`. NULL: nobody to ask. */
     bool (*look_around)(void *context, struct pp_failure *failure, struct pp_err *err);
-    void *look_context;
+    /** Where a rank of another process stands: who waits for one that is not late is not late
+     *  itself, however long. @return false: not known. NULL: of none */
+    bool (*view_of)(void *context, int32_t rank, struct pp_rank_view *view_p);
+    void *look_context; /* of both */
 };
 
 struct pp_drive;

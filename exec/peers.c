@@ -160,6 +160,16 @@ static struct pp_rank_view view_of(const struct pp_program *program, int32_t ran
     return view;
 }
 
+bool pp_peers_view(void *context, int32_t rank, struct pp_rank_view *view_p) {
+    const struct pp_peers *peers = context;
+    struct pp_ring_reading r;
+    if (is_own(peers, rank) || !read_ring(peers, rank, &r)) {
+        return false;
+    }
+    *view_p = view_of(peers->program, rank, &r);
+    return true;
+}
+
 int32_t pp_peers_views(const struct pp_peers *peers, struct pp_rank_view *views) {
     int32_t count = 0;
     for (int32_t rank = 0; rank < peers->program->sched->rank_count; rank++) {

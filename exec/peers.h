@@ -27,6 +27,10 @@ struct pp_peers {
  */
 bool pp_peers_look(void *context, struct pp_failure *failure, struct pp_err *err);
 
+/** Where a rank of another process stands, for pp_drive_options.view_of.
+ *  @param context  a struct pp_peers. @return false: it cannot be seen */
+bool pp_peers_view(void *context, int32_t rank, struct pp_rank_view *view_p);
+
 /**
  * Where other processes' ranks stand, as far as can be seen, in their order.
  * @param views  [rank_count of the program] @return how many

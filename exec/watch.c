@@ -123,20 +123,47 @@ enum pp_status pp_watch_standstill(const struct pp_drive *d, struct pp_failure *
 
 /* ---- deadline ---- */
 
-static bool is_late(const struct pp_drive *d, const struct pp_rank *rank, int64_t now_ns) {
-    struct pp_rank_view v = pp_rank_view(rank);
+static bool has_stood_long(const struct pp_drive *d, const struct pp_rank_view *v, int64_t now_ns) {
     const struct pp_drive_options *o = &d->options;
-    int32_t action = v.action >= 0 ? v.action : v.waits_for;
+    int32_t action = v->action >= 0 ? v->action : v->waits_for;
     int64_t factor_ns = 0;
     int64_t limit_ns = o->deadline_ns;
-    if (action < 0) {
-        return false; /* at its end */
-    }
-    if (o->deadline_factor > 0 &&
+    if (action >= 0 && o->deadline_factor > 0 &&
         pp_mul_i64(o->deadline_factor, d->program->expected_ns[action], &factor_ns)) {
         limit_ns = pp_max_i64(limit_ns, factor_ns);
     }
-    return limit_ns > 0 && now_ns - v.since_ns > limit_ns;
+    return limit_ns > 0 && now_ns - v->since_ns > limit_ns;
+}
+
+static bool is_late(const struct pp_drive *d, const struct pp_rank *rank, int64_t now_ns) {
+    struct pp_rank_view v = pp_rank_view(rank);
+    bool at_end = v.action < 0 && v.waits_for < 0;
+    return !at_end && has_stood_long(d, &v, now_ns);
+}
+
+enum { GRACE_NS = 10 * PP_WATCH_NS };
+
+/* Does it wait, in the end, for one of another process that is not late? Of a circle that runs
+ * through several processes all are, soon after the last of them got on. One that is late has a
+ * moment to say so itself: it knows best at what it stands. */
+static bool is_excused(const struct pp_drive *d, const struct pp_rank *rank, int64_t now_ns) {
+    struct pp_rank_view v = pp_rank_view(rank);
+    for (int32_t hops = 0; hops < d->program->sched->rank_count; hops++) {
+        const struct pp_rank *own = find_rank(d, v.peer_rank);
+        if (v.running || v.peer_rank < 0 || d->options.view_of == NULL) {
+            return false;
+        }
+        int64_t grace_ns = own != NULL ? 0 : GRACE_NS;
+        if (own != NULL) {
+            v = pp_rank_view(own);
+        } else if (!d->options.view_of(d->options.look_context, v.peer_rank, &v)) {
+            return false;
+        }
+        if (!has_stood_long(d, &v, now_ns - grace_ns)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool pp_watch(const struct pp_drive *d, struct pp_failure *failure, struct pp_err *err) {
@@ -154,7 +181,7 @@ bool pp_watch(const struct pp_drive *d, struct pp_failure *failure, struct pp_er
     for (int32_t i = 0; i < d->rank_count; i++) {
         const struct pp_rank *root =
             is_late(d, d->ranks[i], now_ns) ? find_root(d, d->ranks[i]) : NULL;
-        if (root != NULL && is_late(d, root, now_ns)) {
+        if (root != NULL && is_late(d, root, now_ns) && !is_excused(d, root, now_ns)) {
             int64_t since_ns = pp_rank_view(root).since_ns;
             worst = since_ns < worst_ns ? root : worst;
             worst_ns = pp_min_i64(worst_ns, since_ns);

@@ -227,6 +227,10 @@ Test(peers, shows_where_others_stand) {
     cr_expect(v[1].peer_rank == 1 && v[1].peer_action == send);
     cr_expect(v[2].rank == 3 && v[2].action == -1 && v[2].waits_for == back);
     cr_expect(v[2].peer_rank == 2 && v[2].peer_action == find_action(&s, PP_RECV_B, 2, 7));
+    struct pp_rank_view one;
+    cr_assert(pp_peers_view(&s.peers, 2, &one));
+    cr_expect(one.rank == 2 && one.action == f && one.waits_for == recv && one.peer_rank == 1);
+    cr_expect_not(pp_peers_view(&s.peers, 0, &one)); /* its own */
     note(&s, 2, PP_EVENT_DONE, 0, recv, -1);
     cr_assert_eq(pp_peers_views(&s.peers, v), RANKS - 1);
     cr_expect(v[1].action == f && v[1].waits_for == -1 && v[1].peer_rank == -1);
