@@ -2,15 +2,6 @@
 #include "sim/store_priv.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* NULL stays NULL. */
-static char *copy_text(sqlite3_stmt *stmt, int column, bool *failed_p) {
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    char *copy = text == NULL ? NULL : strdup(text);
-    *failed_p = *failed_p || (text != NULL && copy == NULL);
-    return copy;
-}
 
 enum pp_status pp_store_read_model(struct pp_store *store, const char *run_id, char **name_p,
                                    char **text_p, int32_t *layers_p, struct pp_err *err) {
@@ -22,8 +13,8 @@ enum pp_status pp_store_read_model(struct pp_store *store, const char *run_id, c
     int code = sqlite3_step(stmt);
     if (code == SQLITE_ROW) {
         bool failed = false;
-        char *name = copy_text(stmt, 0, &failed);
-        char *text = copy_text(stmt, 1, &failed);
+        char *name = pp_store_copy_text(stmt, 0, &failed);
+        char *text = pp_store_copy_text(stmt, 1, &failed);
         if (failed) {
             free(name);
             free(text);

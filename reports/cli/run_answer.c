@@ -4,6 +4,7 @@
 #include "reports/table.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { MANY_ROWS = 24, SHOWN_FIRST = 4 };
 
@@ -202,6 +203,12 @@ static void print_heading(const struct pp_run_answer *a, FILE *out) {
     fputc('\n', out);
     for (int32_t i = 0; i < s->remarks.count; i++) {
         fprintf(out, "note: %s\n", s->remarks.items[i]);
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (s->has_model && job->lowered->rank_count > cores) {
+        fprintf(out,
+                "note: %d ranks share %ld cores, so no schedule keeps its predicted time here\n",
+                job->lowered->rank_count, cores);
     }
     if (job->expect.is_prediction) {
         fprintf(out, "predicted by %s: %.3f ms a step without the optimizer\n", job->expect.by,

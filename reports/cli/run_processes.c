@@ -58,7 +58,7 @@ enum pp_status pp_run_processes_agree(const struct pp_run_processes *p, enum pp_
     if (control->process_count <= 1) {
         return status;
     }
-    int32_t mine = status;
+    int32_t mine = (int32_t)status;
     int32_t worst = PP_OK;
     int32_t *all = calloc((size_t)control->process_count, sizeof *all);
     if (all == NULL) {

@@ -3,7 +3,7 @@
 
 #include <sched.h>
 
-enum { RANKS = 4, ACTION_NS = 5000000, OTHERS_NS = 1000000, TRIES = 3 };
+enum { RANKS = 4, ACTION_NS = 5000000, OTHERS_NS = 1000000, TRIES = 8 };
 
 static struct program_case c;
 static struct run r;
