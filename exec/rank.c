@@ -60,7 +60,8 @@ static bool publish(struct pp_rank *r, int32_t action, int32_t waits_for, bool r
         return false;
     }
     atomic_store_explicit(&r->since_ns, pp_rank_now(r), memory_order_relaxed);
-    atomic_store_explicit(&r->stands, stands, memory_order_relaxed);
+    /* who sees where it stands sees since when */
+    atomic_store_explicit(&r->stands, stands, memory_order_release);
     return true;
 }
 
@@ -125,7 +126,8 @@ static enum pp_status walk(struct pp_rank *r, bool *advanced_p, struct pp_err *e
             if (!passed) {
                 return PP_OK;
             }
-            r->cursor_ns = r->end_ns[r->cursor - r->begin];
+            /* of a pair the second part may have ended first */
+            r->cursor_ns = pp_max_i64(r->cursor_ns, r->end_ns[r->cursor - r->begin]);
         } else {
             PP_TRY(pp_rank_pass(r, r->cursor, err));
         }

@@ -65,7 +65,7 @@ struct pp_rank {
     enum pp_failure_kind failure; /* after PP_FAILED */
     int32_t failed_action;
 
-    /* The view, for other threads. Written by the rank's thread, relaxed: a recent answer. */
+    /* The view, for other threads: a recent answer, at most newer in `since_ns`. */
     _Atomic uint64_t stands; /* action + 1 in the high half, 2 * (waits_for + 1) + running below */
     _Atomic int64_t since_ns;
 };

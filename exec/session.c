@@ -266,7 +266,7 @@ static enum pp_status run_step(struct session *s, int64_t done, bool *stop_p,
     PP_TRY(exchange_words(s, &word, err));
     int64_t wall_ns = pp_now_ns() - zero_ns;
     *stop_p = word.stop != 0;
-    bool recorded = records(c, done);
+    bool recorded = records(c, done) || (*stop_p && c->trace_every > 0);
     if (recorded) {
         count_from(s, zero_ns);
         PP_TRY(gather_trace(s, err));
