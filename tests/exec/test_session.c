@@ -265,6 +265,35 @@ Test(session, checkpoints_are_counted_from_the_first_step) {
 
 /* ---- failures ---- */
 
+static enum pp_event_kind last_word(const struct scene *s, const char *folder, int32_t rank) {
+    struct pp_ring_reading r;
+    cr_assert_eq(pp_ring_read(folder, rank, s->c.program->hash, &r, NULL), PP_OK);
+    cr_assert_gt(r.count, 0);
+    return (enum pp_event_kind)r.events[r.count - 1].kind;
+}
+
+/* Who waits for this process between steps sees that it failed, wherever it did. */
+Test(session, its_ranks_say_how_it_ended) {
+    for (int32_t what = 0; what < 6; what++) {
+        struct scene s;
+        struct folder f = make_folder();
+        open_scene(&s, "1F1B", 2, 4);
+        s.config.run_folder = f.path;
+        s.workers[1].fail_begin = what == 0 ? 2 : -1;
+        s.workers[1].fail_start = what == 1 ? 2 : -1;
+        s.workers[1].fail_end = what == 2 ? 2 : -1;
+        s.fail_report = what == 3 ? 2 : -1;
+        s.stop_at = what == 4 ? 1 : -1;
+        cr_expect_eq(run_scene(&s) == PP_OK, what == 5);
+        for (int32_t rank = 0; rank < 2; rank++) {
+            cr_expect_eq(last_word(&s, f.path, rank), what < 4 ? PP_EVENT_FAILED : PP_EVENT_ENDED,
+                         "%d: rank %d", what, rank);
+        }
+        close_scene(&s);
+        remove_tree(f.path);
+    }
+}
+
 Test(session, failures_end_it_where_they_are) {
     for (int32_t threads = 0; threads < 2; threads++) {
         for (int32_t what = 0; what < 5; what++) {
