@@ -3,6 +3,7 @@
 #include "tests/exec/runtime_support.h"
 #include "tests/exec/state_support.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 enum { RANKS = 4, STEPS = 16, POISONED = 0xff };
@@ -12,6 +13,9 @@ struct worker {
     int32_t rank, arena_marks;
     int64_t begun, ended, last_step; /* how many, and of which */
     int64_t fail_begin, fail_start, fail_end;
+    _Atomic bool started;
+    const struct worker *other; /* that is to have started, too */
+    int64_t delay_ns;
     float number;
 };
 
@@ -59,6 +63,11 @@ static enum pp_status start(void *context, const struct pp_work *work, struct pp
         w->arena_marks += stash[0] == POISONED && stash[63] == POISONED;
         memset(stash, 1, 64);
     }
+    atomic_store(&w->started, true);
+    while (w->other != NULL && !atomic_load(&w->other->started)) {
+        pp_sleep_until_ns(pp_now_ns() + 1000000);
+    }
+    pp_sleep_until_ns(pp_now_ns() + w->delay_ns);
     return w->last_step == w->fail_start ? pp_fail(err, PP_E_MODEL, "start fails") : PP_OK;
 }
 
@@ -270,6 +279,22 @@ static enum pp_event_kind last_word(const struct scene *s, const char *folder, i
     cr_assert_eq(pp_ring_read(folder, rank, s->c.program->hash, &r, NULL), PP_OK);
     cr_assert_gt(r.count, 0);
     return (enum pp_event_kind)r.events[r.count - 1].kind;
+}
+
+/* Both ends of DualPipe begin at once: the one that fails later is not the cause. */
+Test(session, the_first_failure_is_told) {
+    for (int32_t late = 0; late < 2; late++) {
+        struct scene s;
+        open_scene(&s, "DualPipe", 2, 1);
+        s.config.drive.threads = true;
+        s.workers[0].fail_start = s.workers[1].fail_start = 0;
+        s.workers[0].other = &s.workers[1];
+        s.workers[1].other = &s.workers[0];
+        s.workers[late].delay_ns = 200000000;
+        cr_expect_eq(run_scene(&s), PP_E_MODEL);
+        cr_expect_eq(s.result.failure.rank, 1 - late, "%s", s.err.message);
+        close_scene(&s);
+    }
 }
 
 /* Who waits for this process between steps sees that it failed, wherever it did. */
