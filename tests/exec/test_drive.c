@@ -132,6 +132,24 @@ Test(drive, slow_is_not_late) {
     program_case_deinit(&c);
 }
 
+/* What is expected of an action, often enough, goes before a deadline that is shorter. */
+Test(drive, a_factor_puts_the_deadline_off) {
+    for (int64_t factor = 0; factor <= 10000000; factor += 10000000) {
+        make_case("1F1B", 2, 4);
+        run_open(&r, &c,
+                 &(struct how){.fault = {.kind = PP_FAULT_DELAY,
+                                         .action = find("0SEND_F1"),
+                                         .delay_ns = 200000000}});
+        pp_drive_destroy(r.drive);
+        const struct pp_drive_options options = {.deadline_ns = 20000000,
+                                                 .deadline_factor = factor};
+        cr_assert_eq(pp_drive_create(r.ranks, 2, c.program, &options, &r.drive, &r.err), PP_OK);
+        cr_assert_eq(run_step(&r, 0), factor == 0 ? PP_E_RUN : PP_OK, "%s", r.err.message);
+        run_close(&r);
+        program_case_deinit(&c);
+    }
+}
+
 /* ---- look_around ---- */
 
 struct looking {

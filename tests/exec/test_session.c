@@ -3,15 +3,19 @@
 #include "tests/exec/runtime_support.h"
 #include "tests/exec/state_support.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 enum { RANKS = 4, STEPS = 16, POISONED = 0xff };
 
 /* One rank's work: it notes what it is asked for, and fails where it is told to. */
 struct worker {
-    int32_t rank, arena_marks;
+    int32_t rank, arena_marks, host_marks, offloads;
     int64_t begun, ended, last_step; /* how many, and of which */
     int64_t fail_begin, fail_start, fail_end;
+    _Atomic bool started;
+    const struct worker *other; /* that is to have started, too */
+    int64_t delay_ns;
     float number;
 };
 
@@ -59,6 +63,15 @@ static enum pp_status start(void *context, const struct pp_work *work, struct pp
         w->arena_marks += stash[0] == POISONED && stash[63] == POISONED;
         memset(stash, 1, 64);
     }
+    if (work->action.type == PP_OFFLOAD && work->host_stash != NULL) {
+        w->offloads++;
+        w->host_marks += ((const unsigned char *)work->host_stash)[0] == POISONED;
+    }
+    atomic_store(&w->started, true);
+    while (w->other != NULL && !atomic_load(&w->other->started)) {
+        pp_sleep_until_ns(pp_now_ns() + 1000000);
+    }
+    pp_sleep_until_ns(pp_now_ns() + w->delay_ns);
     return w->last_step == w->fail_start ? pp_fail(err, PP_E_MODEL, "start fails") : PP_OK;
 }
 
@@ -201,6 +214,16 @@ Test(session, poison_is_there_before_every_step) {
     }
 }
 
+Test(session, host_memory_is_poisoned_too) {
+    struct scene s;
+    open_scene(&s, "PipeOffload", 2, 2);
+    s.config.poison = true;
+    cr_assert_eq(run_scene(&s), PP_OK, "%s", s.err.message);
+    cr_expect_gt(s.workers[0].offloads, 0);
+    cr_expect_eq(s.workers[0].host_marks, s.workers[0].offloads);
+    close_scene(&s);
+}
+
 /* ---- stopping and checkpoints ---- */
 
 static bool has_checkpoint(const struct folder *f, int64_t step) {
@@ -265,6 +288,51 @@ Test(session, checkpoints_are_counted_from_the_first_step) {
 
 /* ---- failures ---- */
 
+static enum pp_event_kind last_word(const struct scene *s, const char *folder, int32_t rank) {
+    struct pp_ring_reading r;
+    cr_assert_eq(pp_ring_read(folder, rank, s->c.program->hash, &r, NULL), PP_OK);
+    cr_assert_gt(r.count, 0);
+    return (enum pp_event_kind)r.events[r.count - 1].kind;
+}
+
+/* Both ends of DualPipe begin at once: the one that fails later is not the cause. */
+Test(session, the_first_failure_is_told) {
+    for (int32_t late = 0; late < 2; late++) {
+        struct scene s;
+        open_scene(&s, "DualPipe", 2, 1);
+        s.config.drive.threads = true;
+        s.workers[0].fail_start = s.workers[1].fail_start = 0;
+        s.workers[0].other = &s.workers[1];
+        s.workers[1].other = &s.workers[0];
+        s.workers[late].delay_ns = 200000000;
+        cr_expect_eq(run_scene(&s), PP_E_MODEL);
+        cr_expect_eq(s.result.failure.rank, 1 - late, "%s", s.err.message);
+        close_scene(&s);
+    }
+}
+
+/* Who waits for this process between steps sees that it failed, wherever it did. */
+Test(session, its_ranks_say_how_it_ended) {
+    for (int32_t what = 0; what < 6; what++) {
+        struct scene s;
+        struct folder f = make_folder();
+        open_scene(&s, "1F1B", 2, 4);
+        s.config.run_folder = f.path;
+        s.workers[1].fail_begin = what == 0 ? 2 : -1;
+        s.workers[1].fail_start = what == 1 ? 2 : -1;
+        s.workers[1].fail_end = what == 2 ? 2 : -1;
+        s.fail_report = what == 3 ? 2 : -1;
+        s.stop_at = what == 4 ? 1 : -1;
+        cr_expect_eq(run_scene(&s) == PP_OK, what == 5);
+        for (int32_t rank = 0; rank < 2; rank++) {
+            cr_expect_eq(last_word(&s, f.path, rank), what < 4 ? PP_EVENT_FAILED : PP_EVENT_ENDED,
+                         "%d: rank %d", what, rank);
+        }
+        close_scene(&s);
+        remove_tree(f.path);
+    }
+}
+
 Test(session, failures_end_it_where_they_are) {
     for (int32_t threads = 0; threads < 2; threads++) {
         for (int32_t what = 0; what < 5; what++) {
@@ -311,6 +379,7 @@ struct process {
     struct pp_err err;
     int32_t reports;
     bool saw_trace;
+    int64_t begins_ns; /* rank 2, in the last trace */
     int64_t stop_at;
     volatile sig_atomic_t stop;
 };
@@ -321,6 +390,9 @@ static enum pp_status process_report(void *context, const struct pp_step_report 
     p->reports++;
     p->saw_trace = p->saw_trace || r->trace != NULL;
     p->stop = r->step == p->stop_at;
+    if (r->trace != NULL) {
+        p->begins_ns = r->trace->queue_ns[r->trace->sched->rank_begin[2]];
+    }
     return p->seat.process == 0 ? report(p->scene, r, err) : PP_OK;
 }
 
@@ -330,30 +402,30 @@ static void *run_process(void *argument) {
     return NULL;
 }
 
-/* Process 0 has everything: losses of all, traces of all, and who is asked to stop. */
-Test(session, processes_end_their_steps_together) {
+static struct process processes[RANKS];
+
+/* Process 2 is asked to stop in its step 1. */
+static void run_processes(struct scene *s, const char *folder, int64_t clock_offset_ns) {
     struct pp_control_ops ops = meeting_ops;
-    struct scene s;
     struct meeting meeting = {.count = RANKS};
-    struct process processes[RANKS];
     pthread_t threads[RANKS];
-    struct folder f = make_folder();
     ops.watch = no_watch;
-    open_scene(&s, "1F1B", RANKS, 9);
+    open_scene(s, "1F1B", RANKS, 9);
     pthread_barrier_init(&meeting.barrier, NULL, RANKS);
     for (int32_t i = 0; i < RANKS; i++) {
         struct process *p = &processes[i];
-        *p = (struct process){.scene = &s, .stop_at = i == 2 ? 1 : -1};
+        *p = (struct process){.scene = s, .stop_at = i == 2 ? 1 : -1};
         p->seat = (struct seat){.meeting = &meeting, .process = i};
-        p->config = s.config;
+        p->config = s->config;
+        p->config.clock_offset_ns = i == 2 ? clock_offset_ns : 0;
         p->config.rank_begin = i;
         p->config.rank_end = i + 1;
-        p->config.contexts = &s.contexts[i];
+        p->config.contexts = &s->contexts[i];
         p->config.drive.threads = true; /* one who drives alone would see a standstill */
         p->config.control = (struct pp_control){
             .ops = &ops, .context = &p->seat, .process = i, .process_count = RANKS};
         p->config.trace_every = 2;
-        p->config.checkpoint_folder = f.path;
+        p->config.checkpoint_folder = folder;
         p->config.stop = &p->stop;
         p->config.report = process_report;
         p->config.report_context = p;
@@ -361,6 +433,16 @@ Test(session, processes_end_their_steps_together) {
     }
     for (int32_t i = 0; i < RANKS; i++) {
         pthread_join(threads[i], NULL);
+    }
+    pthread_barrier_destroy(&meeting.barrier);
+}
+
+/* Process 0 has everything: losses of all, traces of all, and who is asked to stop. */
+Test(session, processes_end_their_steps_together) {
+    struct scene s;
+    struct folder f = make_folder();
+    run_processes(&s, f.path, 0);
+    for (int32_t i = 0; i < RANKS; i++) {
         cr_expect_eq(processes[i].status, PP_E_INTERRUPTED, "%s", processes[i].err.message);
         cr_expect_eq(processes[i].result.steps_done, 3); /* whoever of them was asked to stop */
         cr_expect_eq(processes[i].reports, 3);
@@ -372,7 +454,20 @@ Test(session, processes_end_their_steps_together) {
         cr_expect(i % 2 == 1 || s.told[i].in_order, "step %d", i);
     }
     cr_expect(has_checkpoint(&f, 3));
-    pthread_barrier_destroy(&meeting.barrier);
+    close_scene(&s);
+    remove_tree(f.path);
+}
+
+/* The common clock is process 0's: what another one adds to its own is added to its times. */
+Test(session, traces_count_by_the_common_clock) {
+    struct scene s;
+    struct folder f = make_folder();
+    run_processes(&s, f.path, (int64_t)1 << 50);
+    cr_expect_geq(processes[0].begins_ns, (int64_t)1 << 50);
+    cr_expect_lt(processes[0].begins_ns, (int64_t)1 << 51);
+    close_scene(&s);
+    run_processes(&s, f.path, -((int64_t)1 << 50));
+    cr_expect_lt(processes[0].begins_ns, -((int64_t)1 << 49));
     close_scene(&s);
     remove_tree(f.path);
 }
