@@ -419,8 +419,9 @@ static enum pp_status read_positive(const struct pp_keys *keys, const char *alia
                             pp_node_kind_name(pp_node_kind(node)));
     }
     if (!(value > 0.0 && value < 1e30)) {
-        return pp_node_fail(keys->err, doc, node, PP_E_RANGE, "%s is %g, expected a number above 0",
-                            alias, value);
+        return pp_node_fail(keys->err, doc, node, PP_E_RANGE,
+                            "%s is %g, expected a number above 0%s", alias, value,
+                            value > 0 ? " and below 1e30" : "");
     }
     *value_p = value;
     return PP_OK;

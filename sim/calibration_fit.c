@@ -255,7 +255,8 @@ static enum pp_status take_rows(struct fitter *f, struct pp_err *err) {
     } else {
         pp_fail(err, PP_E_NOT_FOUND, "execution %.12s has no profile of its modules",
                 f->sources[0].execution->id);
-        pp_hint(err, "a profile is stored when an execution ends; let one run to its end");
+        pp_hint(err, "a profile is stored when an execution ends; let one run to its end, or name "
+                     "another one");
         return PP_E_NOT_FOUND;
     }
     return PP_OK;

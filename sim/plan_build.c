@@ -128,7 +128,15 @@ static enum pp_status use_fqns(const struct pp_plan_world *world, struct pp_plan
     plan->stage_count = lists->part_count;
     plan->stages_per_rank = per_rank;
     PP_TRY(alloc_split(plan, err));
-    return pp_fqn_check(lists, world->req->model->layer_count, pp, plan->layer_counts, err);
+    enum pp_status status =
+        pp_fqn_check(lists, world->req->model->layer_count, pp, plan->layer_counts, err);
+    if (status != PP_OK) { /* of such a split nothing is known to tell */
+        free(plan->layer_counts);
+        free(plan->stage_rank);
+        plan->layer_counts = NULL;
+        plan->stage_rank = NULL;
+    }
+    return status;
 }
 
 /* The recipe's CSV replaces the order only: its stages must lie where the name puts them. */

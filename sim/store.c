@@ -2,6 +2,7 @@
 
 #include "costmodel/embedded.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,8 @@ int32_t pp_cost_field_count(void) {
 static const char *advice(int code) {
     switch (code & 0xff) {
     case SQLITE_FULL:
-        return "free some disk space and run the command again: nothing was stored";
+        return "free some disk space and run the command again; what was stored before is still "
+               "there";
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
@@ -59,7 +61,7 @@ static const char *advice(int code) {
     case SQLITE_LOCKED:
         return "another program holds the database; try again when it is done";
     case SQLITE_IOERR: /* also a full disk, where SQLite's own files beside the database meet it */
-        return "the disk may be full or failing; nothing was stored";
+        return "the disk may be full or failing; what was stored before is still there";
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
         return "this is no usable SQLite database; choose another --db file";
@@ -220,6 +222,12 @@ static bool is_write_protected(const char *path) {
  * folder that is not writable such a database opens only as immutable, which it is there; one
  * that is only busy is not opened so, for its writer is at work. */
 enum pp_status pp_store_open_read(const char *path, struct pp_store **store_p, struct pp_err *err) {
+    if (access(path, F_OK) != 0 &&
+        errno == ENOENT) { /* of "", too, which SQLite takes for a new one */
+        pp_fail(err, PP_E_STORE, "there is no database \"%s\"", path);
+        pp_hint(err, "`pipeplan plan RECIPE.yaml --db FILE` makes one");
+        return PP_E_STORE;
+    }
     enum pp_status status = open_with(path, SQLITE_OPEN_READWRITE, false, store_p, err);
     bool plain = strpbrk(path, "?#%") == NULL; /* characters that a URI would read otherwise */
     if (status != PP_E_STORE || !plain || !is_write_protected(path)) {

@@ -12,6 +12,7 @@
 enum { MAX_MODULE = 1 << 20 };
 
 static const int64_t MAX_STEP = INT64_MAX / 4;
+static const int64_t MAX_SAMPLE = INT64_MAX / 8;
 
 static enum pp_status bad_row(const struct pp_store *store, const char *id, const char *column,
                               struct pp_err *err) {
@@ -298,22 +299,28 @@ enum pp_status pp_store_read_execution(struct pp_store *store, const char *id,
 
 /* ---- what it measured ---- */
 
-/* The next sample, which must be of the action `at`. */
+static int64_t magnitude(int64_t ns) {
+    return ns < 0 ? -ns : ns;
+}
+
+/* The next sample, which must be of the action `at`. @param left_p  what the samples that follow
+ * may take and wait altogether, so that no sum of a trace's times leaves 64 bits */
 static bool read_sample(sqlite3_stmt *stmt, const struct pp_sched *s, int32_t at,
-                        struct pp_trace *t, bool *queued_p) {
+                        struct pp_trace *t, int64_t *left_p, bool *queued_p) {
     bool good = at < s->action_count;
     enum pp_action_type type;
     if (!good || !find_type((const char *)sqlite3_column_text(stmt, 2), &type)) {
         return false;
     }
     const struct pp_action *a = &s->actions[at];
-    t->start_ns[at] = pp_store_within(stmt, 6, -MAX_STEP, MAX_STEP, &good);
-    t->end_ns[at] = pp_store_within(stmt, 7, t->start_ns[at], MAX_STEP, &good);
+    t->start_ns[at] = pp_store_within(stmt, 6, -MAX_SAMPLE, MAX_SAMPLE, &good);
+    t->end_ns[at] = pp_store_within(stmt, 7, t->start_ns[at], MAX_SAMPLE, &good);
     *queued_p = *queued_p && sqlite3_column_type(stmt, 5) != SQLITE_NULL;
-    t->queue_ns[at] = pp_store_within(stmt, 5, -MAX_STEP, MAX_STEP, &good);
+    t->queue_ns[at] = pp_store_within(stmt, 5, -MAX_SAMPLE, MAX_SAMPLE, &good);
+    *left_p -= t->end_ns[at] - t->start_ns[at] + magnitude(t->start_ns[at] - t->queue_ns[at]);
     int32_t microbatch =
         sqlite3_column_type(stmt, 4) == SQLITE_NULL ? -1 : sqlite3_column_int(stmt, 4);
-    return good && sqlite3_column_int64(stmt, 0) == at && type == a->type &&
+    return good && *left_p >= 0 && sqlite3_column_int64(stmt, 0) == at && type == a->type &&
            sqlite3_column_int64(stmt, 1) == s->stage_rank[a->stage] &&
            sqlite3_column_int64(stmt, 3) == a->stage && microbatch == a->microbatch;
 }
@@ -331,10 +338,11 @@ static enum pp_status read_samples(const struct pp_store *store,
     sqlite3_bind_int64(stmt, 2, step);
     int code = SQLITE_DONE;
     int32_t count = 0;
+    int64_t left_ns = INT64_MAX / 2;
     bool good = true;
     bool queued = true;
     while (good && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
-        good = read_sample(stmt, e->sched, count++, t, &queued);
+        good = read_sample(stmt, e->sched, count++, t, &left_ns, &queued);
     }
     enum pp_status status = PP_OK;
     if (good && code != SQLITE_DONE) {
@@ -390,8 +398,8 @@ enum pp_status pp_store_read_profile(struct pp_store *store,
         }
         struct pp_profile_row *r = &rows[count++];
         r->module = (int32_t)pp_store_within(stmt, 0, PP_MODULE_EMBEDDING, MAX_MODULE, &good);
-        r->median_ns = pp_store_within(stmt, 2, 0, MAX_STEP, &good);
-        r->spread_ns = pp_store_within(stmt, 3, 0, MAX_STEP, &good);
+        r->median_ns = pp_store_within(stmt, 2, 0, PP_COST_MAX_NS, &good);
+        r->spread_ns = pp_store_within(stmt, 3, 0, PP_COST_MAX_NS, &good);
         r->count = (int32_t)pp_store_within(stmt, 4, 0, INT32_MAX, &good);
         good = good && find_type((const char *)sqlite3_column_text(stmt, 1), &r->type) &&
                r->type <= PP_W;

@@ -173,7 +173,8 @@ static bool read_figures(sqlite3_stmt *stmt, struct pp_plan *plan) {
     plan->limit_bytes = sqlite3_column_int64(stmt, P_LIMIT);
     plan->fits = sqlite3_column_int(stmt, P_FITS) != 0;
     plan->evaluated = true;
-    pp_copy(plan->why, sizeof plan->why, (const char *)sqlite3_column_text(stmt, P_WHY));
+    const char *why = (const char *)sqlite3_column_text(stmt, P_WHY);
+    pp_copy(plan->why, sizeof plan->why, why == NULL ? "" : why);
     const char *costs = (const char *)sqlite3_column_text(stmt, P_COSTS);
     if (costs == NULL) {
         return true;

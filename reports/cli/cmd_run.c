@@ -169,19 +169,22 @@ static enum pp_status execute(struct run *r, struct pp_store *store, struct pp_e
                 pp_execution_id(r->keep.execution));
     }
     enum pp_status status = run_session(r, &result, err);
+    if (status == PP_E_INTERRUPTED && r->options.checkpoint == NULL && r->keep.execution != NULL) {
+        pp_hint(err, "its steps are stored; --checkpoint DIR would have kept what was trained");
+    }
     char *error = status == PP_OK ? NULL : error_text(r, &result.failure, err);
     struct pp_err own = {0};
     if (pp_run_keep_end(&r->keep, &r->job, status, error, &own) != PP_OK) {
-        pp_cli_complain(r->cli, &own);
+        if (own.status != status) { /* else it is what ended the run */
+            pp_cli_complain(r->cli, &own);
+        }
         if (status == PP_OK) {
             *err = own;
             status = own.status;
         }
     }
     free(error);
-    if (status == PP_OK || result.failure.kind != PP_FAIL_NONE || status == PP_E_INTERRUPTED) {
-        status = answer(r, &result.failure, err);
-    }
+    status = answer(r, &result.failure, err);
     pp_failure_deinit(&result.failure);
     return status;
 }
@@ -262,13 +265,16 @@ enum pp_status pp_cmd_run(struct pp_cli *cli, int argc, char **argv, struct pp_e
     struct run r = {.cli = cli, .options = PP_RUN_OPTIONS_DEFAULT};
     struct pp_run_usage usage;
     bool helped = false;
-    PP_TRY(pp_run_options_parse(cli, argc, argv, &r.options, &usage, &helped, err));
-    if (helped) {
-        return PP_OK;
+    enum pp_status status = pp_run_options_parse(cli, argc, argv, &r.options, &usage, &helped, err);
+    if (status != PP_OK || helped) {
+        if (!pp_run_processes_first()) {
+            *err = (struct pp_err){0}; /* the first one says it for all */
+        }
+        return status;
     }
     r.answer = (struct pp_run_answer){.job = &r.job, .resumed_from = -1};
     r.shows_progress = isatty(fileno(cli->messages)) != 0;
-    enum pp_status status = pp_run_processes_begin(&r.processes, &r.options, err);
+    status = pp_run_processes_begin(&r.processes, &r.options, err);
     r.job = (struct pp_run_job){.options = &r.options,
                                 .source = &r.source,
                                 .mpi = r.processes.mpi,

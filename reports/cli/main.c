@@ -125,13 +125,15 @@ int pp_exit_code(enum pp_status status) {
 }
 
 void pp_cli_complain(const struct pp_cli *cli, const struct pp_err *err) {
-    fprintf(cli->messages, "pipeplan: %s: ", pp_status_code(err->status));
+    char place[PP_ERR_PLACE_BYTES + 32] = "";
     if (err->file[0] != '\0' && err->line > 0) {
-        fprintf(cli->messages, "%s:%d:%d: ", err->file, err->line, err->column);
+        snprintf(place, sizeof place, "%s:%d:%d: ", err->file, err->line, err->column);
     } else if (strstr(err->message, err->file) == NULL) {
-        fprintf(cli->messages, "%s: ", err->file);
+        snprintf(place, sizeof place, "%s: ", err->file);
     }
-    fprintf(cli->messages, "%s%s%s\n", err->message, err->hint[0] == '\0' ? "" : "; ", err->hint);
+    /* in one piece: the processes of a run share where it goes */
+    fprintf(cli->messages, "pipeplan: %s: %s%s%s%s\n", pp_status_code(err->status), place,
+            err->message, err->hint[0] == '\0' ? "" : "; ", err->hint);
 }
 
 enum pp_status pp_cli_answer(struct pp_cli *cli, json_t *document, struct pp_err *err) {
@@ -184,7 +186,7 @@ static const struct command *find_command(const char *name) {
 /* An error that no command has shown yet. */
 static void show_error(struct pp_cli *cli, struct pp_err *err) {
     json_t *document = NULL;
-    if (cli->json && err->status != PP_E_IO) {
+    if (cli->json && !ferror(cli->out)) { /* what cannot be written cannot say so there */
         document = pp_json_document(cli->command);
         json_object_set_new(document, "error", pp_json_error(err));
         pp_cli_answer(cli, document, err);

@@ -3,6 +3,7 @@
 #include "reports/json.h"
 #include "reports/table.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -41,7 +42,8 @@ void pp_run_answer_progress(const struct pp_run_row *row, FILE *to) {
 static json_t *row_json(const struct pp_run_row *row) {
     json_t *o = json_object();
     json_object_set_new(o, "step", json_integer(row->step));
-    json_object_set_new(o, "loss", row->has_loss ? json_real(row->loss) : json_null());
+    bool is_number = row->has_loss && isfinite(row->loss); /* JSON knows no NaN */
+    json_object_set_new(o, "loss", is_number ? json_real(row->loss) : json_null());
     json_object_set_new(o, "wall_ns", json_integer(row->wall_ns));
     json_object_set_new(o, "makespan_ns",
                         row->has_trace ? json_integer(row->makespan_ns) : json_null());
@@ -201,6 +203,11 @@ static void print_heading(const struct pp_run_answer *a, FILE *out) {
         fprintf(out, ", stored as execution %s", a->execution_id);
     }
     fputc('\n', out);
+    if (a->resumed_from >= 0) {
+        fprintf(out, "resumed after step %lld of %lld%s\n", (long long)a->resumed_from,
+                (long long)job->options->steps,
+                a->resumed_from < job->options->steps ? "" : ": nothing is left to do");
+    }
     for (int32_t i = 0; i < s->remarks.count; i++) {
         fprintf(out, "note: %s\n", s->remarks.items[i]);
     }

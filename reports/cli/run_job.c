@@ -69,12 +69,6 @@ static enum pp_status make_model_key(struct pp_run_job *job, struct pp_err *err)
 static enum pp_status make_transformer(struct pp_run_job *job, struct pp_err *err) {
     const struct pp_run_options *o = job->options;
     const struct pp_run_source *s = job->source;
-    char *end = NULL;
-    float rate = strtof(o->learning_rate, &end);
-    if (end == o->learning_rate || *end != '\0' || !(rate >= 0 && rate < 1e6F)) {
-        return pp_fail(err, PP_E_USAGE, "--learning-rate %.40s: expected a number such as 3e-4",
-                       o->learning_rate);
-    }
     const struct pp_transformer_config config = {
         .shape = s->shape,
         .stage_count = s->step->part_count,
@@ -84,7 +78,7 @@ static enum pp_status make_transformer(struct pp_run_job *job, struct pp_err *er
         .microbatches = s->step->microbatch_count * (s->step->stage_count / s->step->part_count),
         .seed = (uint64_t)o->seed,
         .scale_in_schedule = o->scale_in_schedule,
-        .optimizer = {.learning_rate = rate,
+        .optimizer = {.learning_rate = o->learning_rate_value,
                       .beta1 = 0.9F,
                       .beta2 = 0.95F,
                       .epsilon = 1e-8F,

@@ -63,7 +63,15 @@ enum pp_status pp_run_keep_step(struct pp_run_keep *keep, const struct pp_step_r
                                            .wall_ns = report->wall_ns,
                                            .trace = report->trace,
                                            .keep_trace = report->trace != NULL};
-    return keep->execution == NULL ? PP_OK : pp_execution_add_step(keep->execution, &step, err);
+    struct pp_err cause = {0};
+    enum pp_status status =
+        keep->execution == NULL ? PP_OK : pp_execution_add_step(keep->execution, &step, &cause);
+    if (status != PP_OK) {
+        pp_fail(err, status, "step %lld was not stored, those before it are: %s",
+                (long long)step.step, cause.message);
+        pp_hint(err, "%s", cause.hint);
+    }
+    return status;
 }
 
 /* Rows of this process's ranks. Modules that several ranks hold (copies) are told by the last. */

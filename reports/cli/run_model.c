@@ -77,6 +77,8 @@ enum pp_status pp_run_shape(const struct pp_model *m, struct pp_shape *shape_p,
     remark(&remarks, m->tied, "embedding and head are two matrices here, not one");
     remark(&remarks, m->attention_extra > 0 || m->dense_mlp_extra > 0 || m->expert_extra > 0,
            "biases and norms inside attention and MLPs are left out");
+    remark(&remarks, m->norm_params > 2 * m->hidden,
+           "a layer has two RMSNorms here, before attention and before the MLP");
     remark(&remarks, m->expert_groups > 1, "experts are chosen among all groups");
     remark(&remarks, m->mtp_layers > 0, "layers of multi-token prediction are left out");
     remark(&remarks, m->experts > 0,

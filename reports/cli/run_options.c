@@ -1,5 +1,6 @@
 #include "reports/cli/run_options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_STEPS = 1 << 30, MAX_SEQ_LEN = 1 << 20, MAX_FACTOR = 1 << 20, MAX_BUFFERS = 1 << 16 };
@@ -31,12 +32,15 @@ static int32_t what_rows(struct pp_run_options *o, struct pp_option *rows, int32
          "config.json of what is trained (default: the plan's model); a small one rehearses a "
          "big plan of as many layers"},
         {"--workload", PP_OPT_TEXT, &o->workload, NULL, 0, 0, "W",
-         "transformer, or spin: actions only take their time (default: spin without a model)"},
+         "transformer, or spin: actions only take the time that COSTS or the plan say (default: "
+         "spin "
+         "without a model)"},
         {"--seq-len", PP_OPT_INT, &o->seq_len, NULL, 1, MAX_SEQ_LEN, "N",
          "tokens a sequence (default: the plan's, or 256)"},
         {"--microbatch-size", PP_OPT_INT, &o->microbatch_size, NULL, 1, MAX_SEQ_LEN, "N",
          "sequences a microbatch (default: the plan's, or 1)"},
-        {"--steps", PP_OPT_INT, &o->steps, NULL, 1, MAX_STEPS, "N", "optimizer steps (default 5)"},
+        {"--steps", PP_OPT_INT, &o->steps, NULL, 1, MAX_STEPS, "N",
+         "optimizer steps, with those before --resume (default 5)"},
         {"--seed", PP_OPT_INT, &o->seed, NULL, 0, INT64_MAX, "N",
          "of parameters and data (default 1)"},
         {"--learning-rate", PP_OPT_TEXT, &o->learning_rate, NULL, 0, 0, "R",
@@ -69,7 +73,7 @@ static int32_t keep_rows(struct pp_run_options *o, struct pp_option *rows, int32
     const struct pp_option keep[] = {
         {"", PP_OPT_HEADING, NULL, NULL, 0, 0, "", "WHAT IS KEPT"},
         {"--trace-every", PP_OPT_INT, &o->trace_every, NULL, 0, MAX_STEPS, "N",
-         "store the trace of every Nth step (default 1; 0: none)"},
+         "store the trace of every Nth step and of the last (default 1; 0: none)"},
         {"--checkpoint", PP_OPT_TEXT, &o->checkpoint, NULL, 0, 0, "DIR",
          "write checkpoints there, the last at the end or when stopped by SIGTERM"},
         {"--checkpoint-every", PP_OPT_INT, &o->checkpoint_every, NULL, 1, MAX_STEPS, "N",
@@ -121,18 +125,73 @@ static enum pp_status check_device(const struct pp_run_options *o, struct pp_err
     return PP_OK;
 }
 
-static enum pp_status check(const struct pp_run_options *o, struct pp_err *err) {
+/* What a plan brings itself. NULL: nothing of it was given, too. */
+static const char *plans_own_flag(const struct pp_run_options *o) {
+    const struct pp_sched_options *s = &o->sched;
+    const struct pp_cost_options *c = &o->costs;
+    const struct {
+        bool given;
+        const char *name;
+    } flags[] = {
+        {s->has_schedule, "--schedule"},
+        {s->csv != NULL, "--csv"},
+        {s->has_pp, "--pp"},
+        {s->has_stages_per_rank, "--stages-per-rank"},
+        {s->has_stages, "--stages"},
+        {s->has_microbatches, "--microbatches"},
+        {s->has_group, "--group"},
+        {s->has_slices, "--slices"},
+        {c->has_f, "--t-f"},
+        {c->has_i, "--t-i"},
+        {c->has_w, "--t-w"},
+        {c->has_pair, "--t-fb"},
+        {c->has_p2p, "--t-p2p"},
+        {c->file != NULL, "--costs"},
+        {c->per_stage, "--per-stage"},
+        {c->has_limit, "--memory-limit"},
+    };
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (flags[i].given) {
+            return flags[i].name;
+        }
+    }
+    return NULL;
+}
+
+static enum pp_status check_plan(const struct pp_run_options *o, struct pp_err *err) {
+    const char *own = plans_own_flag(o);
+    if (own != NULL) {
+        pp_fail(err, PP_E_USAGE, "--plan brings its own schedule and costs, %s does not go with it",
+                own);
+        pp_hint(err, "leave %s out", own);
+        return PP_E_USAGE;
+    }
+    return o->db == NULL ? refuse("--plan needs the database it is in", "add --db FILE", err)
+                         : PP_OK;
+}
+
+static enum pp_status check_learning_rate(struct pp_run_options *o, struct pp_err *err) {
+    char *end = NULL;
+    o->learning_rate_value = strtof(o->learning_rate, &end);
+    if (end == o->learning_rate || *end != '\0') {
+        return pp_fail(err, PP_E_USAGE, "--learning-rate '%.40s' is no number such as 3e-4",
+                       o->learning_rate);
+    }
+    if (!(o->learning_rate_value >= 0 && o->learning_rate_value < 1e6F)) {
+        return pp_fail(err, PP_E_RANGE, "--learning-rate %.40s: expected 0 to 1e6",
+                       o->learning_rate);
+    }
+    return PP_OK;
+}
+
+static enum pp_status check(struct pp_run_options *o, struct pp_err *err) {
     bool by_name = o->sched.has_schedule || o->sched.csv != NULL;
     PP_TRY(check_word("--workload", o->workload, "transformer", "spin", err));
     PP_TRY(check_word("--drive", o->drive, "ranks", "one", err));
     PP_TRY(check_device(o, err));
     PP_TRY(check_word("--transport", o->transport, "local", "mpi", err));
-    if (o->plan_id != NULL && by_name) {
-        return refuse("--plan brings its own schedule", "leave --schedule and --csv out", err);
-    }
-    if (o->plan_id != NULL && o->db == NULL) {
-        return refuse("--plan needs the database it is in", "add --db FILE", err);
-    }
+    PP_TRY(check_learning_rate(o, err));
+    PP_TRY(o->plan_id != NULL ? check_plan(o, err) : PP_OK);
     if (o->plan_id == NULL && !by_name) {
         return refuse("nothing to run",
                       "name a plan (--db FILE --plan ID) or a schedule "
@@ -152,11 +211,6 @@ enum pp_status pp_run_options_parse(struct pp_cli *cli, int argc, char **argv,
                                     struct pp_run_options *o, struct pp_run_usage *usage,
                                     bool *helped_p, struct pp_err *err) {
     int32_t count = what_rows(o, usage->rows, 0);
-    usage->rows[count++] =
-        (struct pp_option){"",   PP_OPT_HEADING,
-                           NULL, NULL,
-                           0,    0,
-                           "",   "COSTS: what is expected, and how long spin takes"};
     pp_cost_options_rows(&o->costs, usage->rows + count);
     count += PP_COST_OPTION_COUNT;
     count = where_rows(o, usage->rows, count);

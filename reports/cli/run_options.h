@@ -16,6 +16,7 @@ struct pp_run_options {
     int64_t seq_len, microbatch_size; /* 0: the plan's, or 256 and 1 */
     int64_t seed;
     const char *learning_rate; /* a decimal number */
+    float learning_rate_value; /* of it */
     bool scale_in_schedule;
     int64_t spin_scale[2];
     /* where */

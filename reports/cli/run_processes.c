@@ -16,6 +16,18 @@ static bool wants_mpi(const struct pp_run_options *o) {
     return o->transport != NULL ? strcmp(o->transport, "mpi") == 0 : pp_mpi_launched();
 }
 
+/* By what launchers set: before MPI has begun there is nobody to ask. */
+bool pp_run_processes_first(void) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *rank = getenv(names[i]);
+        if (rank != NULL) {
+            return strcmp(rank, "0") == 0;
+        }
+    }
+    return true;
+}
+
 /* The one of --run-dir, or with several processes a fresh one, so that they see one another die. */
 static enum pp_status make_folder(struct pp_run_processes *p, const char *given,
                                   struct pp_err *err) {

@@ -13,6 +13,9 @@ struct pp_run_processes {
     bool owns_folder;                /* made for this run, removed when it ends well */
 };
 
+/* Is this the only process, or the first of those that a launcher started? */
+bool pp_run_processes_first(void);
+
 /* Starts MPI if it is asked for, or if a launcher of it started this process. Makes the folder.
  * @return PP_OK, PP_E_ENV, PP_E_IO */
 enum pp_status pp_run_processes_begin(struct pp_run_processes *p, const struct pp_run_options *o,

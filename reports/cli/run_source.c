@@ -206,6 +206,24 @@ static enum pp_status init_plan(struct pp_run_source *s, const struct pp_run_opt
     return s->has_model ? take_plan_model(s, o, store, model_p, err) : PP_OK;
 }
 
+static enum pp_status check_limit(const struct pp_run_source *s, const struct pp_cost_options *o,
+                                  struct pp_err *err) {
+    if (!o->has_limit) {
+        return PP_OK;
+    }
+    struct pp_activation worst;
+    struct pp_activation *peaks = malloc((size_t)s->flush->rank_count * sizeof *peaks);
+    if (peaks == NULL) {
+        return pp_fail(err, PP_E_NOMEM, "out of memory for %d ranks", s->flush->rank_count);
+    }
+    enum pp_status status = pp_stage_costs_peaks(&s->flag_costs, s->flush, peaks, err);
+    if (status == PP_OK) {
+        status = pp_activation_check(o, s->flush, peaks, &worst, err);
+    }
+    free(peaks);
+    return status;
+}
+
 static enum pp_status init_schedule(struct pp_run_source *s, const struct pp_run_options *o,
                                     const struct pp_usage *usage, struct pp_model *model_p,
                                     struct pp_err *err) {
@@ -214,6 +232,7 @@ static enum pp_status init_schedule(struct pp_run_source *s, const struct pp_run
     s->name = info != NULL ? info->name : o->sched.csv;
     PP_TRY(pp_stage_costs_init(&s->flag_costs, &o->costs, s->flush, err));
     s->costs = s->flag_costs.costs;
+    PP_TRY(check_limit(s, &o->costs, err));
     PP_TRY(repeat(s, s->flush, o->flushes > 0 ? o->flushes : 1, err));
     s->has_model = wants_model(o, o->model != NULL);
     if (!s->has_model) {

@@ -288,6 +288,97 @@ Test(run, what_cannot_run_is_refused) {
                  "drop");
     expect_error("run --schedule 1F1B --pp 2 --microbatches 2 " TRAIN "--learning-rate fast", 2,
                  "E_USAGE", "3e-4");
+    expect_error("run --schedule 1F1B --pp 2 --microbatches 2 --learning-rate nan", 3, "E_RANGE",
+                 "0 to 1e6");
+    expect_error("run --db x.db --plan abc --microbatches 4", 2, "E_USAGE",
+                 "--microbatches does not go with it");
+    expect_error("run --db x.db --plan abc --t-f 5us", 2, "E_USAGE", "leave --t-f out");
+    expect_error("run --db '' --plan abc", 5, "E_STORE", "pipeplan plan");
+    expect_error("run --schedule 1F1B --pp 2 --microbatches 2 --checkpoint /dev/null", 4, "E_IO",
+                 "/dev/null");
+    expect_error("run --schedule 1F1B --pp 2 --microbatches 2 --run-dir /nowhere/x", 4, "E_IO",
+                 "/nowhere/x");
+}
+
+/* What was trained before stays, and the one document says so. */
+Test(run, a_step_that_cannot_be_stored_ends_the_run) {
+    struct scratch s = make_scratch();
+    json_decref(document_in(
+        &s, "$P run --schedule 1F1B --pp 2 --microbatches 2 --steps 1 --db $D/a.db --json", 0));
+    json_t *d = document_in(
+        &s,
+        "sqlite3 $D/a.db \"CREATE TRIGGER full BEFORE INSERT ON execution_steps WHEN NEW.step = 2 "
+        "BEGIN SELECT RAISE(ABORT, 'no room'); END\"; "
+        "$P run --schedule 1F1B --pp 2 --microbatches 2 --steps 9 --db $D/a.db --json",
+        5);
+    const char *message = string_of(json_object_get(d, "error"), "message");
+    cr_assert(strstr(message, "step 2 was not stored, those before it are") != NULL &&
+                  strstr(message, "no room") != NULL,
+              "%s", message);
+    cr_assert_eq(json_array_size(json_object_get(d, "steps")), 3);
+    cr_assert_eq(strlen(string_of(d, "execution_id")), 32);
+    json_decref(d);
+    struct ran r = run_in(&s, "sqlite3 $D/a.db \"SELECT state, json_extract(error, '$.code'), "
+                              "(SELECT count(*) FROM execution_steps WHERE execution = number) "
+                              "FROM executions WHERE number = 2\"");
+    cr_assert_str_eq(text_of(&r.out), "failed|E_STORE|2\n");
+    ran_free(&r);
+    r = run_in(&s, "$P run --schedule 1F1B --pp 2 --microbatches 2 --steps 9 --db $D/a.db");
+    cr_assert_eq(r.code, 5);
+    cr_assert_eq(r.out.size, 0);
+    cr_assert_null(strchr(strchr(text_of(&r.messages), '\n') + 1, '\n'), "%s",
+                   text_of(&r.messages));
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
+/* What every process of a launcher finds before it knows the others, the first one says. */
+Test(run, one_process_tells_what_all_find) {
+    struct scratch s = make_scratch();
+    static const char line[] = "export OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=%d; "
+                               "$P run --schedule 1F1B --device cuda --json";
+    char text[160];
+    snprintf(text, sizeof text, line, 0);
+    json_t *d = document_in(&s, text, 4);
+    cr_assert_str_eq(string_of(json_object_get(d, "error"), "code"), "E_ENV");
+    json_decref(d);
+    snprintf(text, sizeof text, line, 1);
+    struct ran r = run_in(&s, text);
+    cr_assert_eq(r.code, 4);
+    cr_assert_eq(r.out.size, 0, "%s", text_of(&r.out));
+    cr_assert_eq(r.messages.size, 0, "%s", text_of(&r.messages));
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
+Test(run, activations_above_the_limit_are_not_run) {
+    expect_error("run --schedule GPipe --pp 2 --microbatches 4 --memory-limit 3", 1, "E_LIMIT",
+                 "above the limit of 3");
+    json_decref(run_json("run --schedule GPipe --pp 2 --microbatches 4 --memory-limit 4", 0));
+}
+
+/* Steps are counted from the beginning of the training. */
+Test(run, who_resumes_what_is_done_is_told_so) {
+    struct scratch s = make_scratch();
+    static const char line[] =
+        "$P run --schedule 1F1B --pp 2 --microbatches 2 " TRAIN "--checkpoint $D/ck --steps ";
+    struct pp_text t = {0};
+    pp_text_printf(&t, "%s2 >/dev/null && %s3 --resume && %s3 --resume", line, line, line);
+    struct ran r = run_in(&s, t.bytes);
+    cr_assert_eq(r.code, 0, "%s", text_of(&r.messages));
+    cr_assert_not_null(strstr(text_of(&r.out), "resumed after step 2 of 3\n"));
+    cr_assert_not_null(strstr(text_of(&r.out), "resumed after step 3 of 3: nothing is left"));
+    pp_text_free(&t);
+    ran_free(&r);
+    remove_scratch(&s);
+}
+
+/* JSON has no NaN: a loss that is none is null, not missing. */
+Test(run, a_loss_that_is_no_number_is_null) {
+    json_t *d = run_json(
+        "run --schedule 1F1B --pp 2 --microbatches 4 " TRAIN "--learning-rate 1e5 --steps 8", 0);
+    expect_member(step_of(d, 7), "loss", "null");
+    json_decref(d);
 }
 
 Test(run, what_has_no_kernels_is_refused) {

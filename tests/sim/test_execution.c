@@ -431,7 +431,13 @@ Test(execution, edited_rows_are_refused) {
         "UPDATE sample_rows SET microbatch = 7 WHERE action = 0",
         "DELETE FROM sample_rows WHERE action = 5",
         "UPDATE profiles SET type = 'B' WHERE module = 1 AND type = 'F'",
+        "UPDATE sample_rows SET end_ns = start_ns + 1000000000000000000",
+        "UPDATE sample_rows SET start_ns = -1000000000000000000",
+        "UPDATE sample_rows SET queue_ns = -1000000000000000000",
+        "UPDATE sample_rows SET end_ns = 9223372036854775807 WHERE action = 3",
         "UPDATE profiles SET median_ns = -1",
+        "UPDATE profiles SET median_ns = 2000000000000000000",
+        "UPDATE profiles SET spread_ns = 9223372036854775807",
     };
     for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
         struct executed x;

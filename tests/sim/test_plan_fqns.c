@@ -62,3 +62,21 @@ Test(plan_fqns, lists_decide_the_stages_and_must_suit_the_schedule) {
         pp_text_free(&text);
     }
 }
+
+/* Of a split that is none, nothing is told. */
+Test(plan_fqns, lists_in_another_order_have_no_split) {
+    static const char text[] =
+        "model: {pretrained_model_name_or_path: meta-llama/Llama-3.2-1B}\n"
+        "step_scheduler: {global_batch_size: 16, local_batch_size: 2}\n"
+        "distributed: {pp_size: 2, pipeline: {pp_schedule: 1f1b, module_fqns_per_model_part: "
+        "[[model.layers.1, model.layers.0], [lm_head]]}}\n"
+        "dataset: {seq_len: 1024}\n";
+    struct bed b;
+    bed_init(&b, text, NULL);
+    struct pp_plan_set *set = bed_search(&b);
+    cr_assert_eq(set->current_error.status, PP_E_FQN, "%s", set->current_error.message);
+    cr_assert_null(set->current->layer_counts);
+    cr_assert_null(set->current->stage_rank);
+    pp_plan_set_destroy(set);
+    bed_deinit(&b);
+}
