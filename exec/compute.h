@@ -31,7 +31,7 @@ struct pp_work {
 
 /** A tensor of a stage's lasting state: parameters, gradients, moments. */
 struct pp_state {
-    int32_t stage;
+    int32_t stage; /* of the model: copies of one have its number, and what they hold is the same */
     char name[64]; /* "model.layers.3.mlp.up_proj.weight"; with a suffix ".m" or ".v" for moments */
     float *data;   /* host memory, or device memory where the workload says so */
     float *grad;   /* [count]; NULL for moments */

@@ -158,6 +158,14 @@ static enum pp_status drive_alone(struct pp_drive *d, struct pp_failure *failure
 
 /* ---- a step ---- */
 
+/* In the ring of a rank that did not fail by itself, too: its process will leave because of this,
+ * and others must not take it for one that died. The action may be another rank's. */
+static void note_failure(struct pp_rank *rank, const struct pp_failure *failure) {
+    if (rank->failure == PP_FAIL_NONE) {
+        pp_rank_note(rank, PP_EVENT_FAILED, failure->action, -1);
+    }
+}
+
 enum pp_status pp_drive_step(struct pp_drive *d, int64_t step, struct pp_failure *failure_p,
                              struct pp_err *err) {
     struct pp_err own = {0};
@@ -178,6 +186,7 @@ enum pp_status pp_drive_step(struct pp_drive *d, int64_t step, struct pp_failure
     if (status != PP_OK) {
         pp_watch_views(d, failure_p);
         for (int32_t i = 0; i < d->rank_count; i++) {
+            note_failure(d->ranks[i], failure_p);
             pp_rank_abort(d->ranks[i]);
         }
     }

@@ -21,7 +21,8 @@ enum pp_failure_kind {
 /** Why a step failed: the first failure, told for the rank that met it. */
 struct pp_failure {
     enum pp_failure_kind kind;
-    int32_t rank;               /* that failed, or (DEAD) that is gone; -1 none */
+    int32_t rank;               /* that failed, or (DEAD) that is gone, also of another process;
+                                   -1 none */
     int32_t action;             /* at which it stood; of a message its RECV. -1 not known */
     struct pp_rank_view *views; /* [view_count] all ranks of this process then; may be NULL. Free
                                    with pp_failure_deinit */
@@ -39,6 +40,10 @@ struct pp_drive_options {
     /** Asked some times a second while nothing advances: is another process gone, or has another
      *  one failed? Fills in failure->kind, rank and action and `err`. NULL: nobody to ask. */
     bool (*look_around)(void *context, struct pp_failure *failure, struct pp_err *err);
+    /** Asked before a deadline is told: how does an action of another process's rank stand in this
+     *  step, and where does that rank? @return false: not known. NULL: it never is. */
+    bool (*look_at)(void *context, int64_t step, int32_t action, struct pp_rank_view *view_p,
+                    enum pp_action_state *state_p);
     void *look_context;
 };
 

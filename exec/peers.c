@@ -45,6 +45,9 @@ static void tell(const struct pp_peers *w, int32_t rank, const struct pp_ring_re
                  enum pp_failure_kind kind, struct pp_failure *failure, struct pp_err *err) {
     const struct pp_event *last = r->count > 0 ? &r->events[r->count - 1] : NULL;
     int32_t action = kind == PP_FAIL_DEAD ? pp_ring_last_action(r) : last->action;
+    if (kind == PP_FAIL_ABORTED && action >= 0 && action < w->program->sched->action_count) {
+        rank = pp_rank_of(w->program->sched, action); /* it may have failed because of another */
+    }
     action = checked(w->program, rank, action);
     failure->kind = kind;
     failure->rank = rank;
@@ -72,6 +75,7 @@ static void tell(const struct pp_peers *w, int32_t rank, const struct pp_ring_re
 bool pp_peers_look(void *context, struct pp_failure *failure, struct pp_err *err) {
     const struct pp_peers *w = context;
     int32_t failed = -1;
+    bool cause = false; /* is it known in what? */
     struct pp_ring_reading r;
     for (int32_t rank = 0; rank < w->program->sched->rank_count; rank++) {
         if (is_own(w, rank) || !read_ring(w, rank, &r)) {
@@ -82,7 +86,11 @@ bool pp_peers_look(void *context, struct pp_failure *failure, struct pp_err *err
             tell(w, rank, &r, kind, failure, err);
             return true;
         }
-        failed = kind == PP_FAIL_ABORTED && failed < 0 ? rank : failed;
+        bool knows = kind == PP_FAIL_ABORTED && r.events[r.count - 1].action >= 0;
+        if (kind == PP_FAIL_ABORTED && (failed < 0 || (knows && !cause))) {
+            failed = rank;
+            cause = knows;
+        }
     }
     if (failed < 0 || !read_ring(w, failed, &r) || judge(&r) != PP_FAIL_ABORTED) {
         return false;
@@ -158,6 +166,38 @@ static struct pp_rank_view view_of(const struct pp_program *program, int32_t ran
         view.peer_rank = view.peer_action < 0 ? -1 : pp_rank_of(program->sched, view.peer_action);
     }
     return view;
+}
+
+/* By the events of the step; what has been overwritten is long over. */
+static enum pp_action_state state_of(const struct pp_ring_reading *r, int32_t action,
+                                     int32_t stands_at) {
+    for (int32_t i = r->count - 1; i >= 0; i--) {
+        const struct pp_event *e = &r->events[i];
+        if (e->kind == PP_EVENT_BEGIN) {
+            return PP_ACTION_AHEAD;
+        }
+        if (e->action == action && e->kind == PP_EVENT_DONE) {
+            return PP_ACTION_DONE;
+        }
+        if (e->action == action && (e->kind == PP_EVENT_POSTED || e->kind == PP_EVENT_STARTED)) {
+            return PP_ACTION_STARTED;
+        }
+    }
+    return action < stands_at ? PP_ACTION_DONE : PP_ACTION_AHEAD;
+}
+
+bool pp_peers_look_at(void *context, int64_t step, int32_t action, struct pp_rank_view *view_p,
+                      enum pp_action_state *state_p) {
+    const struct pp_peers *w = context;
+    int32_t rank = pp_rank_of(w->program->sched, action);
+    struct pp_ring_reading r;
+    if (!read_ring(w, rank, &r) || r.count == 0 || r.events[r.count - 1].step != step) {
+        return false;
+    }
+    *view_p = view_of(w->program, rank, &r);
+    int32_t end = w->program->sched->rank_begin[rank + 1];
+    *state_p = state_of(&r, action, view_p->action >= 0 ? view_p->action : end);
+    return view_p->action >= 0 || view_p->waits_for >= 0;
 }
 
 int32_t pp_peers_views(const struct pp_peers *peers, struct pp_rank_view *views) {

@@ -27,6 +27,12 @@ struct pp_peers {
  */
 bool pp_peers_look(void *context, struct pp_failure *failure, struct pp_err *err);
 
+/** Where the rank of an action stands, and how that does, by its ring. For
+ * pp_drive_options.look_at.
+ *  @return false: it is not in that step, or its ring does not tell */
+bool pp_peers_look_at(void *context, int64_t step, int32_t action, struct pp_rank_view *view_p,
+                      enum pp_action_state *state_p);
+
 /**
  * Where other processes' ranks stand, as far as can be seen, in their order.
  * @param views  [rank_count of the program] @return how many

@@ -60,7 +60,8 @@ static bool publish(struct pp_rank *r, int32_t action, int32_t waits_for, bool r
         return false;
     }
     atomic_store_explicit(&r->since_ns, pp_rank_now(r), memory_order_relaxed);
-    atomic_store_explicit(&r->stands, stands, memory_order_relaxed);
+    /* who sees where it stands sees since when */
+    atomic_store_explicit(&r->stands, stands, memory_order_release);
     return true;
 }
 
@@ -125,7 +126,8 @@ static enum pp_status walk(struct pp_rank *r, bool *advanced_p, struct pp_err *e
             if (!passed) {
                 return PP_OK;
             }
-            r->cursor_ns = r->end_ns[r->cursor - r->begin];
+            /* of a pair the second part may have ended first */
+            r->cursor_ns = pp_max_i64(r->cursor_ns, r->end_ns[r->cursor - r->begin]);
         } else {
             PP_TRY(pp_rank_pass(r, r->cursor, err));
         }
@@ -133,6 +135,21 @@ static enum pp_status walk(struct pp_rank *r, bool *advanced_p, struct pp_err *e
         *advanced_p = true;
     }
     return PP_OK;
+}
+
+/* A channel is a FIFO: what holds a message up is the first of its channel that is not over. */
+static int32_t first_of_channel(const struct pp_rank *r, int32_t action) {
+    enum pp_action_type type = (enum pp_action_type)r->sched->actions[action].type;
+    if (type < PP_SEND_F || type > PP_RECV_B) {
+        return action;
+    }
+    for (int32_t i = 0; i < r->posted_count; i++) {
+        const struct pp_posted *p = &r->posted[i];
+        if (p->exchange < 0 && p->m.channel == r->bound[action].channel) {
+            return p->m.index;
+        }
+    }
+    return action;
 }
 
 /* What the rank waits for at its cursor: of what is held, what that waits for. */
@@ -145,7 +162,7 @@ static int32_t waits_for(const struct pp_rank *r, int32_t action) {
         }
         wait = deeper;
     }
-    return wait;
+    return wait < 0 ? wait : first_of_channel(r, wait);
 }
 
 /* What is left when the list is at its end. */

@@ -21,6 +21,14 @@ enum pp_progress {
     PP_FAILED,
 };
 
+/** How an action stands in the step. */
+enum pp_action_state {
+    PP_ACTION_AHEAD,   /* the walk has not come to it, or stands at it */
+    PP_ACTION_HELD,    /* the walk has passed it, but what it waits for is not over */
+    PP_ACTION_STARTED, /* posted or started */
+    PP_ACTION_DONE
+};
+
 /** What a rank is doing. */
 struct pp_rank_view {
     int32_t rank;

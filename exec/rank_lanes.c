@@ -202,6 +202,28 @@ static void finish_message(struct pp_rank *r, const struct pp_posted *p) {
     finish(r, p->m.index, start_ns, end_ns);
 }
 
+/* A channel is a FIFO: what is wrong with it is told of the first, which may have come since it was
+ * tested. @param seen  index of the one that was found wrong, with `status` and `err` */
+static enum pp_status tell_first_wrong(struct pp_rank *r, int32_t kept, int32_t seen,
+                                       enum pp_status status, struct pp_err *err) {
+    r->failure = PP_FAIL_MESSAGE;
+    r->failed_action = r->posted[seen].m.index;
+    for (int32_t i = 0; i < kept; i++) {
+        const struct pp_posted *p = &r->posted[i];
+        struct pp_err first = {0};
+        bool done = false;
+        if (p->m.channel == r->posted[seen].m.channel &&
+            r->config.transport->test(r->config.endpoint, &p->m, &done, &first) != PP_OK) {
+            r->failed_action = p->m.index;
+            if (err != NULL) {
+                *err = first;
+            }
+            return first.status;
+        }
+    }
+    return status;
+}
+
 static enum pp_status move_messages(struct pp_rank *r, bool *advanced_p, struct pp_err *err) {
     int32_t kept = 0;
     for (int32_t i = 0; i < r->posted_count; i++) {
@@ -209,9 +231,7 @@ static enum pp_status move_messages(struct pp_rank *r, bool *advanced_p, struct 
         enum pp_status status =
             r->config.transport->test(r->config.endpoint, &r->posted[i].m, &done, err);
         if (status != PP_OK) {
-            r->failure = PP_FAIL_MESSAGE;
-            r->failed_action = r->posted[i].m.index;
-            return status;
+            return tell_first_wrong(r, kept, i, status, err);
         }
         if (done) {
             r->posted_sends -= r->posted[i].send;

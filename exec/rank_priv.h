@@ -8,15 +8,6 @@
 
 #include <stdatomic.h>
 
-/* Of an action. A rank's own thread writes it; the watchdog of another thread reads it, for which a
- * picture that is a little old will do: relaxed. */
-enum pp_action_state {
-    PP_ACTION_AHEAD,   /* the walk has not come to it, or stands at it */
-    PP_ACTION_HELD,    /* the walk has passed it, but what it waits for is not over */
-    PP_ACTION_STARTED, /* posted or started */
-    PP_ACTION_DONE
-};
-
 /**
  * One exchange of gradients with the other copy of a stage. Each side adds the other's gradients as
  * they were before either added anything. Between ranks that is what was sent: the receive is
@@ -53,8 +44,10 @@ struct pp_rank {
     int64_t now_ns; /* of this poll; 0: not asked yet */
     bool finished;
 
-    _Atomic uint8_t *state; /* [end - begin] enum pp_action_state */
-    int64_t *queue_ns;      /* [end - begin] by clock.h; 0: not yet */
+    /* [end - begin] enum pp_action_state. The rank's own thread writes it; the watchdog of another
+     * thread reads it, for which a picture that is a little old will do: relaxed. */
+    _Atomic uint8_t *state;
+    int64_t *queue_ns; /* [end - begin] by clock.h; 0: not yet */
     int64_t *start_ns, *end_ns;
     int64_t cursor_ns; /* when the walk came to the action it stands at */
 
@@ -72,7 +65,7 @@ struct pp_rank {
     enum pp_failure_kind failure; /* after PP_FAILED */
     int32_t failed_action;
 
-    /* The view, for other threads. Written by the rank's thread, relaxed: a recent answer. */
+    /* The view, for other threads: a recent answer, at most newer in `since_ns`. */
     _Atomic uint64_t stands; /* action + 1 in the high half, 2 * (waits_for + 1) + running below */
     _Atomic int64_t since_ns;
 };

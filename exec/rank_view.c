@@ -30,7 +30,7 @@ static int32_t find_peer(const struct pp_rank *r, int32_t action) {
 }
 
 struct pp_rank_view pp_rank_view(const struct pp_rank *r) {
-    uint64_t stands = atomic_load_explicit(&r->stands, memory_order_relaxed);
+    uint64_t stands = atomic_load_explicit(&r->stands, memory_order_acquire);
     struct pp_rank_view view = {.rank = r->config.rank,
                                 .action = (int32_t)(stands >> 32) - 1,
                                 .waits_for = (int32_t)(stands >> 1 & INT32_MAX) - 1,

@@ -19,6 +19,7 @@ struct session {
         *gathered_ns; /* [process_count * 3 * action_count] at process 0, if there are several */
     int64_t *mine_ns; /* [3 * action_count] likewise, at all of them */
     struct pp_drive *drive;
+    bool driving; /* a step is under way: ranks say themselves how it ends */
 };
 
 /* What every process tells at the end of a step, and what process 0 decides from it. */
@@ -257,7 +258,9 @@ static enum pp_status run_step(struct session *s, int64_t done, bool *stop_p,
     }
     PP_TRY(call_all(s, c->compute->begin_step, step, err));
     PP_TRY(agree_on_zero(s, &zero_ns, err));
+    s->driving = true;
     PP_TRY(pp_drive_step(s->drive, step, failure, err));
+    s->driving = false;
     PP_TRY(call_all(s, c->compute->end_step, step, err));
     struct step_word word = {.stop = c->stop != NULL && *c->stop != 0};
     for (int32_t i = 0; c->compute->loss != NULL && i < s->count; i++) {
@@ -266,7 +269,7 @@ static enum pp_status run_step(struct session *s, int64_t done, bool *stop_p,
     PP_TRY(exchange_words(s, &word, err));
     int64_t wall_ns = pp_now_ns() - zero_ns;
     *stop_p = word.stop != 0;
-    bool recorded = records(c, done);
+    bool recorded = records(c, done) || (*stop_p && c->trace_every > 0);
     if (recorded) {
         count_from(s, zero_ns);
         PP_TRY(gather_trace(s, err));
@@ -322,6 +325,16 @@ static enum pp_status run_steps(struct session *s, struct pp_session_result *res
     return PP_E_INTERRUPTED;
 }
 
+/* What failed between steps: other processes wait for this one, and are to see that it failed, not
+ * that it left. */
+static void tell_others(const struct session *s, int64_t step) {
+    const struct pp_event event = {
+        .time_ns = pp_now_ns(), .step = step, .action = -1, .other = -1, .kind = PP_EVENT_FAILED};
+    for (int32_t i = 0; i < s->count; i++) {
+        pp_ring_write(s->rings[i], &event);
+    }
+}
+
 enum pp_status pp_session_run(const struct pp_session_config *config,
                               struct pp_session_result *result_p, struct pp_err *err) {
     PP_ASSERT(config->rank_begin < config->rank_end && config->step_count >= 0);
@@ -339,6 +352,9 @@ enum pp_status pp_session_run(const struct pp_session_config *config,
                             config->drive.look_around != NULL ? look_around : NULL, &s);
         status = run_steps(&s, result_p, err);
         control->ops->watch(control->context, NULL, NULL);
+        if (status != PP_OK && status != PP_E_INTERRUPTED && !s.driving) {
+            tell_others(&s, config->first_step + result_p->steps_done);
+        }
     }
     close_session(&s);
     return status;

@@ -55,7 +55,8 @@ struct pp_session_result {
 /**
  * @param result_p  filled also on failure; pp_failure_deinit(&result_p->failure)
  * @return PP_OK; PP_E_INTERRUPTED (stopped; a checkpoint was written if there is a folder);
- * PP_E_RUN and what drive, workload, checkpoint and report return; PP_E_NOMEM
+ * PP_E_RUN and what drive, workload, checkpoint and report return; PP_E_NOMEM. Of several processes
+ * others may wait for one that failed: it is for the caller to end them (control's abort)
  */
 enum pp_status pp_session_run(const struct pp_session_config *config,
                               struct pp_session_result *result_p, struct pp_err *err);

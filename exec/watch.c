@@ -39,20 +39,66 @@ static int32_t stands_at(const struct pp_rank_view *v) {
     return v->waits_for >= 0 ? v->waits_for : v->action;
 }
 
+/* How an action stands, and where its rank does. @return false: not known */
+static bool look_at(const struct pp_drive *d, int32_t action, struct pp_rank_view *view_p,
+                    enum pp_action_state *state_p) {
+    const struct pp_rank *rank = find_rank(d, pp_rank_of(d->program->sched, action));
+    if (rank == NULL) {
+        return d->options.look_at != NULL &&
+               d->options.look_at(d->options.look_context, d->ranks[0]->step, action, view_p,
+                                  state_p);
+    }
+    *view_p = pp_rank_view(rank);
+    *state_p = pp_rank_state(rank, action);
+    return true;
+}
+
+/* A SEND may be held up by an earlier message of its channel that is not taken yet: the receiver's
+ * wait for that one then, as long as the sender's. */
+static struct pp_rank_view wait_for_first(const struct pp_drive *d, struct pp_rank_view v) {
+    const struct pp_sched *s = d->program->sched;
+    const struct pp_bound *bound = d->program->bound;
+    const struct pp_rank *peer = find_rank(d, v.peer_rank);
+    int32_t first = v.peer_action;
+    enum pp_action_type type = (enum pp_action_type)s->actions[first].type;
+    if (peer == NULL || (type != PP_RECV_F && type != PP_RECV_B)) {
+        return v;
+    }
+    for (int32_t i = peer->begin; i < peer->end; i++) {
+        if ((s->actions[i].type == PP_RECV_F || s->actions[i].type == PP_RECV_B) &&
+            bound[i].channel == bound[first].channel && bound[i].sequence < bound[first].sequence &&
+            pp_rank_state(peer, i) == PP_ACTION_STARTED) {
+            first = i;
+        }
+    }
+    if (first != v.peer_action) {
+        v = (struct pp_rank_view){.rank = peer->config.rank,
+                                  .action = pp_rank_view(peer).action,
+                                  .waits_for = first,
+                                  .peer_rank = v.rank,
+                                  .peer_action = s->producer[first],
+                                  .since_ns = v.since_ns};
+    }
+    return v;
+}
+
 /* Follows a rank that waits to the one that it waits for in the end: one that runs, or one whose
  * message the other side has handed over, so that it should have come. In a circle of waits nobody
  * is the first; then it ends somewhere on it. */
-static const struct pp_rank *find_root(const struct pp_drive *d, const struct pp_rank *rank) {
-    for (int32_t steps = 0; steps < d->rank_count; steps++) {
-        struct pp_rank_view v = pp_rank_view(rank);
-        const struct pp_rank *peer =
-            v.running || v.peer_rank < 0 ? NULL : find_rank(d, v.peer_rank);
-        if (peer == NULL || pp_rank_state(peer, v.peer_action) >= PP_ACTION_STARTED) {
-            return rank;
+static struct pp_rank_view find_root(const struct pp_drive *d, const struct pp_rank *rank) {
+    struct pp_rank_view v = pp_rank_view(rank);
+    for (int32_t steps = 0; steps < d->program->sched->rank_count; steps++) {
+        struct pp_rank_view peer;
+        enum pp_action_state state;
+        if (v.running || v.peer_rank < 0 || !look_at(d, v.peer_action, &peer, &state)) {
+            break;
         }
-        rank = peer;
+        if (state >= PP_ACTION_STARTED) {
+            return wait_for_first(d, v);
+        }
+        v = peer;
     }
-    return rank;
+    return v;
 }
 
 /* ---- in words ---- */
@@ -78,23 +124,22 @@ static void describe(const struct pp_drive *d, const struct pp_rank_view *v, int
     }
     enum pp_action_type type = (enum pp_action_type)s->actions[v->waits_for].type;
     bool sends = type == PP_SEND_F || type == PP_SEND_B;
-    const struct pp_rank *other = find_rank(d, v->peer_rank);
-    enum pp_action_state state =
-        other == NULL ? PP_ACTION_AHEAD : pp_rank_state(other, v->peer_action);
+    struct pp_rank_view other;
+    enum pp_action_state state;
+    bool known = look_at(d, v->peer_action, &other, &state);
     pp_action_text(&s->actions[v->peer_action], peer);
     snprintf(text, size, "%s %s rank %d, %s %s there", wait, sends ? "to" : "from", v->peer_rank,
              peer,
-             other == NULL                ? "which is another process; not known how it stands"
+             !known                       ? "which is another process; not known how it stands"
              : state == PP_ACTION_DONE    ? "is said to be done"
              : state == PP_ACTION_STARTED ? "is handed over, but not done"
                                           : "is not reached");
 }
 
 /* "rank 1 stage 3 microbatch 2: 3F2 waited ..." for the rank that is to be named. */
-static enum pp_status tell(const struct pp_drive *d, const struct pp_rank *rank,
+static enum pp_status tell(const struct pp_drive *d, struct pp_rank_view v,
                            enum pp_failure_kind kind, struct pp_failure *failure,
                            struct pp_err *err) {
-    struct pp_rank_view v = pp_rank_view(rank);
     char where[PP_WHERE_BYTES];
     char what[256];
     describe(d, &v, pp_now_ns(), what, sizeof what);
@@ -123,8 +168,7 @@ enum pp_status pp_watch_standstill(const struct pp_drive *d, struct pp_failure *
 
 /* ---- deadline ---- */
 
-static bool is_late(const struct pp_drive *d, const struct pp_rank *rank, int64_t now_ns) {
-    struct pp_rank_view v = pp_rank_view(rank);
+static bool is_late(const struct pp_drive *d, struct pp_rank_view v, int64_t now_ns) {
     const struct pp_drive_options *o = &d->options;
     int32_t action = v.action >= 0 ? v.action : v.waits_for;
     int64_t factor_ns = 0;
@@ -149,21 +193,17 @@ bool pp_watch(const struct pp_drive *d, struct pp_failure *failure, struct pp_er
         return true;
     }
     /* One that waits for another is late only if that one is: a bubble may be long. */
-    const struct pp_rank *worst = NULL;
-    int64_t worst_ns = INT64_MAX;
+    struct pp_rank_view worst = {.since_ns = INT64_MAX};
     for (int32_t i = 0; i < d->rank_count; i++) {
-        const struct pp_rank *root =
-            is_late(d, d->ranks[i], now_ns) ? find_root(d, d->ranks[i]) : NULL;
-        if (root != NULL && is_late(d, root, now_ns)) {
-            int64_t since_ns = pp_rank_view(root).since_ns;
-            worst = since_ns < worst_ns ? root : worst;
-            worst_ns = pp_min_i64(worst_ns, since_ns);
+        if (is_late(d, pp_rank_view(d->ranks[i]), now_ns)) {
+            struct pp_rank_view root = find_root(d, d->ranks[i]);
+            worst = is_late(d, root, now_ns) && root.since_ns < worst.since_ns ? root : worst;
         }
     }
-    if (worst != NULL) {
+    if (worst.since_ns < INT64_MAX) {
         tell(d, worst, PP_FAIL_DEADLINE, failure, err);
     }
-    return worst != NULL;
+    return worst.since_ns < INT64_MAX;
 }
 
 /* ---- a rank that failed ---- */

@@ -171,6 +171,9 @@ void pp_transformer_sizes(const struct pp_transformer *t, const struct pp_sched 
         fixed_bytes[stage] = state_bytes(t, part, act_bytes);
         int32_t share = sched->rank_stages[sched->stage_rank[stage]];
         fixed_bytes[stage] += pp_div_ceil_i64(pp_scratch_bytes(&scratch, act_bytes), share);
+        if (sched->part_count < sched->stage_count) { /* what comes from its copy (rank_priv.h) */
+            fixed_bytes[stage] += t->layouts[part].count * FLOAT_BYTES;
+        }
     }
 }
 

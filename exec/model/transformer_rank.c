@@ -425,7 +425,7 @@ static struct pp_state state_of(const struct pp_stage *s, int32_t index) {
     const struct pp_tensor *t = &s->layout->tensors[index / 3];
     float *const blocks[] = {s->params, s->m, s->v};
     struct pp_state state = {
-        .stage = s->stage,
+        .stage = s->part, /* copies share their state, and any split may go on from it */
         .data = blocks[index % 3] + t->offset,
         .grad = index % 3 == 0 ? s->grads + t->offset : NULL,
         .count = t->count,

@@ -99,6 +99,7 @@ static enum pp_status run_session(struct run *r, struct pp_session_result *resul
                   .deadline_ns = o->deadline_ns,
                   .deadline_factor = r->job.expect.is_prediction ? o->deadline_factor : 0,
                   .look_around = looks ? pp_peers_look : NULL,
+                  .look_at = looks ? pp_peers_look_at : NULL,
                   .look_context = &r->peers},
         .run_folder = folder,
         .first_step = first_step,

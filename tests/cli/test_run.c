@@ -158,6 +158,30 @@ Test(run, goes_on_from_a_checkpoint_bit_for_bit) {
     remove_scratch(&s);
 }
 
+/* Both copies of a stage have one file: a run in one direction reads it, and writes it. */
+Test(run, both_directions_go_on_from_one_and_one_from_both) {
+    static const char *const orders[] = {"DualPipe", "1F1B", "Chimera", "DualPipe", "1F1B"};
+    struct scratch s = make_scratch();
+    json_t *whole = document_in(
+        &s, "\"$P\" run --schedule 1F1B --pp 4 --microbatches 8 " TRAIN "--steps 5 --json", 0);
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        char line[512];
+        snprintf(line, sizeof line,
+                 "\"$P\" run --schedule %s --pp 4 --microbatches 8 " TRAIN
+                 "--steps %zu --checkpoint $D/c %s --json",
+                 orders[i], i + 1, i > 0 ? "--resume" : "");
+        json_t *d = document_in(&s, line, 0);
+        cr_assert_eq(json_array_size(json_object_get(d, "steps")), 1, "%s", orders[i]);
+        cr_assert_float_eq(loss_of(d, 0), loss_of(whole, i), 1e-5 * loss_of(whole, i));
+        json_decref(d);
+    }
+    struct ran files = run_in(&s, "ls $D/c/step-00000005 | grep -c stage-");
+    cr_assert_eq(atoi(text_of(&files.out)), 4);
+    ran_free(&files);
+    json_decref(whole);
+    remove_scratch(&s);
+}
+
 Test(run, a_checkpoint_of_other_training_is_refused) {
     struct scratch s = make_scratch();
     json_decref(document_in(&s,

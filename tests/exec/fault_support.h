@@ -60,6 +60,16 @@ static const struct fault_rule fault_rules[] = {
 };
 enum { FAULT_RULES = sizeof fault_rules / sizeof fault_rules[0] };
 
+/* As --fault names it. */
+static inline const char *fault_word(enum pp_fault_kind kind) {
+    static const char *const words[] = {
+#define FAULT_WORD(name, text) text,
+        PP_FAULT_LIST(FAULT_WORD)
+#undef FAULT_WORD
+    };
+    return words[kind];
+}
+
 /* ---- where it strikes ---- */
 
 static inline bool fault_sends(const struct pp_program *p, int32_t at) {
@@ -137,6 +147,13 @@ static inline struct pp_sched *fault_draw_order(uint64_t *seed, int32_t most_ran
     }
 }
 
+/* Where nothing is to be waited for, a machine that is busy must not look like a fault. */
+static inline int64_t fault_deadline_ns(const struct fault_rule *rule, bool threads) {
+    return (rule->seen & SEEN(PP_FAIL_DEADLINE)) == 0 ? FAULT_LONG_NS
+           : threads                                  ? FAULT_THREADS_DEADLINE_NS
+                                                      : FAULT_DEADLINE_NS;
+}
+
 /* The step in which it shows. */
 static inline int64_t fault_shows_in(const struct pp_program *p, const struct fault_rule *rule,
                                      const struct pp_fault *fault) {
@@ -202,6 +219,29 @@ static inline bool fault_is_named(const struct pp_program *p, const struct fault
     }
     return (f->action == send || f->action == receive) && fault_line_names(p, line, send) &&
            fault_line_names(p, line, receive);
+}
+
+/* May `named` be told for what was struck? */
+static inline bool fault_may_name(const struct pp_program *p, const struct fault_rule *rule,
+                                  int32_t struck, int32_t named) {
+    bool carries = fault_carries(p, struck);
+    int32_t send = carries && !fault_sends(p, struck) ? p->sched->producer[struck] : struck;
+    int32_t receive = carries ? fault_receive(p, struck, p->bound[struck].sequence) : -1;
+    int32_t next = carries ? fault_next(p, struck) : -1;
+    switch (rule->named) {
+    case NAMES_NOBODY:
+        return false;
+    case NAMES_ITSELF:
+        return named == struck;
+    case NAMES_ITS_RECV:
+        return named == receive;
+    case NAMES_NEXT_RECV:
+        return named == (next >= 0 ? next : fault_receive(p, struck, 0));
+    case NAMES_AN_END:
+    case NAMES_RECV_OR_END:
+        return named == send || named == receive;
+    }
+    return false;
 }
 
 /* All that the failure of a step is to say. @return NULL, or what is wrong */

@@ -107,6 +107,7 @@ Test(checkpoint, writes_copies_of_a_stage_once) {
     for (int i = 0; i < 3; i++) {
         fill_held(&held[i], 1);
     }
+    fill_held(&held[1], 9); /* as no copy is: the first process's is the one that is written */
     write_together(f.path, &key, held, 3, 1, parts);
     cr_assert_eq(parts[2].status, PP_OK, "%s", parts[2].err.message);
     char path[128];
@@ -119,6 +120,30 @@ Test(checkpoint, writes_copies_of_a_stage_once) {
         cr_expect(held_is(&held[i], 1));
         free_held(&held[i]);
     }
+    remove_tree(f.path);
+}
+
+/* A file that is whole, but not of the tensors that one rank has: no rank's state is touched. */
+Test(checkpoint, of_other_tensors_leaves_all_as_it_was) {
+    struct folder f = make_folder();
+    struct held both = make_held(2, (const int32_t[]){0, 1}, 10);
+    struct held first = make_held(1, (const int32_t[]){0}, 10);
+    struct held second = make_held(1, (const int32_t[]){1}, 11);
+    void *contexts[] = {&first, &second};
+    const struct pp_checkpoint_ranks ranks = {
+        .compute = &held_ops, .contexts = contexts, .count = 2};
+    const struct pp_checkpoint_key key = make_key(1, 2);
+    struct pp_err err = {0};
+    fill_held(&both, 1);
+    cr_assert_eq(write_alone(f.path, &both, &key, 1, &err), PP_OK, "%s", err.message);
+    fill_held(&first, 2);
+    fill_held(&second, 2);
+    cr_expect_eq(pp_checkpoint_read(f.path, &key, &ranks, &err), PP_E_VALUE, "%s", err.message);
+    cr_expect_not_null(strstr(err.message, "of 10, this run's is"), "%s", err.message);
+    cr_expect(held_is(&first, 2) && held_is(&second, 2));
+    free_held(&both);
+    free_held(&first);
+    free_held(&second);
     remove_tree(f.path);
 }
 

@@ -132,6 +132,24 @@ Test(drive, slow_is_not_late) {
     program_case_deinit(&c);
 }
 
+/* What is expected of an action, often enough, goes before a deadline that is shorter. */
+Test(drive, a_factor_puts_the_deadline_off) {
+    for (int64_t factor = 0; factor <= 10000000; factor += 10000000) {
+        make_case("1F1B", 2, 4);
+        run_open(&r, &c,
+                 &(struct how){.fault = {.kind = PP_FAULT_DELAY,
+                                         .action = find("0SEND_F1"),
+                                         .delay_ns = 200000000}});
+        pp_drive_destroy(r.drive);
+        const struct pp_drive_options options = {.deadline_ns = 20000000,
+                                                 .deadline_factor = factor};
+        cr_assert_eq(pp_drive_create(r.ranks, 2, c.program, &options, &r.drive, &r.err), PP_OK);
+        cr_assert_eq(run_step(&r, 0), factor == 0 ? PP_E_RUN : PP_OK, "%s", r.err.message);
+        run_close(&r);
+        program_case_deinit(&c);
+    }
+}
+
 /* ---- look_around ---- */
 
 struct looking {
@@ -169,6 +187,62 @@ Test(drive, others_are_asked_for) {
         run_close(&r);
         program_case_deinit(&c);
     }
+}
+
+/* A rank of another process, as its ring would show it. */
+struct elsewhere {
+    int32_t asked;
+    int64_t busy_until_ns; /* so long it gets on all the time */
+    struct pp_rank_view view;
+};
+
+static bool see(void *context, int64_t step, int32_t action, struct pp_rank_view *view_p,
+                enum pp_action_state *state_p) {
+    struct elsewhere *e = context;
+    cr_assert_eq(step, 0);
+    cr_assert_eq(pp_rank_of(c.lowered, action), 0);
+    e->asked++;
+    *view_p = e->view;
+    view_p->since_ns = pp_min_i64(pp_now_ns(), e->busy_until_ns);
+    *state_p = e->view.action < 0 ? PP_ACTION_DONE : PP_ACTION_AHEAD;
+    return true;
+}
+
+/* Drives rank 1 alone, to which rank 0 sends nothing. */
+static int64_t wait_in_vain(struct elsewhere *e, int32_t rank, int32_t action) {
+    make_case("1F1B", 2, 4);
+    run_open(&r, &c, &(struct how){0});
+    pp_drive_destroy(r.drive);
+    struct pp_drive_options options = {
+        .threads = true, .deadline_ns = 50000000, .look_at = see, .look_context = e};
+    cr_assert_eq(pp_drive_create(&r.ranks[1], 1, c.program, &options, &r.drive, &r.err), PP_OK);
+    int64_t begin_ns = pp_now_ns();
+    cr_assert_eq(pp_drive_step(r.drive, 0, &r.failure, &r.err), PP_E_RUN);
+    int64_t took_ns = pp_now_ns() - begin_ns;
+    cr_assert_eq(r.failure.kind, PP_FAIL_DEADLINE);
+    cr_assert_eq(r.failure.rank, rank, "%s", r.err.message);
+    cr_assert_eq(r.failure.action, action, "%s", r.err.message);
+    run_close(&r);
+    program_case_deinit(&c);
+    return took_ns;
+}
+
+/* Whoever waits for a rank of another process is not late before that one is, which is then named.
+ */
+Test(drive, who_waits_for_another_process_is_excused_while_it_works) {
+    struct elsewhere e = {
+        .busy_until_ns = pp_now_ns() + 600000000,
+        .view = {
+            .action = 0, .waits_for = -1, .peer_rank = -1, .peer_action = -1, .running = true}};
+    cr_assert_geq(wait_in_vain(&e, 0, 0), 600000000);
+    cr_assert_geq(e.asked, 2);
+    e.busy_until_ns = pp_now_ns(); /* it has left the step, and what it sent was lost */
+    e.view.action = -1;
+    e.view.running = false;
+    make_case("1F1B", 2, 4);
+    int32_t recv = find("1RECV_F0");
+    program_case_deinit(&c);
+    cr_assert_geq(wait_in_vain(&e, 1, recv), 50000000);
 }
 
 /* ---- traces ---- */

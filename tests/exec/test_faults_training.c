@@ -77,6 +77,7 @@ static struct pp_checkpoint_key make_key(int64_t step) {
 struct manner {
     bool threads;
     int32_t buffers;
+    int64_t deadline_ns;
 };
 
 /* To the end, or until it fails. @param folder  for checkpoints; NULL: none */
@@ -104,8 +105,7 @@ static enum pp_status run_session(struct job *job, const struct manner *how, int
         .transport = &its.t.transport,
         .control = pp_control_alone(),
         .rank_end = ranks,
-        .drive = {.threads = how->threads,
-                  .deadline_ns = how->threads ? FAULT_THREADS_DEADLINE_NS : FAULT_DEADLINE_NS},
+        .drive = {.threads = how->threads, .deadline_ns = how->deadline_ns},
         .first_step = first,
         .step_count = STEPS - first,
         .checkpoint_folder = folder,
@@ -126,7 +126,8 @@ static enum pp_status run_session(struct job *job, const struct manner *how, int
 static void run_undisturbed(void) {
     struct job job = {0};
     open_ranks(&job);
-    cr_assert_eq(run_session(&job, &(struct manner){0}, 0, NULL), PP_OK, "%s", job.err.message);
+    cr_assert_eq(run_session(&job, &(struct manner){.deadline_ns = FAULT_LONG_NS}, 0, NULL), PP_OK,
+                 "%s", job.err.message);
     memcpy(its.undisturbed, job.states, sizeof job.states);
     close_ranks();
 }
@@ -238,7 +239,10 @@ static void run_rule(int32_t rule, int32_t cases, struct fault_tally *all) {
         struct job job = {.err = {0}};
         uint64_t seed = (uint64_t)(rule * 100000 + i);
         open_case(&fault_rules[rule], &seed, &job.fault);
-        const struct manner how = {.threads = i % 4 == 3, .buffers = i % 3};
+        const struct manner how = {.threads = i % 4 == 3,
+                                   .buffers = i % 3,
+                                   .deadline_ns =
+                                       fault_deadline_ns(&fault_rules[rule], i % 4 == 3)};
         its.folder = make_folder();
         const char *wrong = run_case(&fault_rules[rule], &job, &how);
         fault_count(&tally, wrong, its.name, &job.result.failure, &job.err);

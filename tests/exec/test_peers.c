@@ -187,6 +187,21 @@ Test(peers, names_a_rank_that_failed) {
     end_scene(&s);
 }
 
+/* Ranks that left because of another do not say in what they failed. */
+Test(peers, names_the_rank_that_failed_by_itself) {
+    struct scene s;
+    make_scene(&s, "1F1B", 1);
+    begin_all(&s, 1);
+    int32_t recv = find_action(&s, PP_RECV_F, 2, 0);
+    note(&s, 1, PP_EVENT_FAILED, 1, -1, -1);
+    end_ring(&s, 1);
+    expect_seen(&s, PP_FAIL_ABORTED, 1, -1, "rank 1 failed");
+    note(&s, 2, PP_EVENT_FAILED, 1, recv, -1);
+    note(&s, 3, PP_EVENT_FAILED, 1, -1, -1);
+    expect_seen(&s, PP_FAIL_ABORTED, 2, recv, "rank 2 failed in 2RECV_F0");
+    end_scene(&s);
+}
+
 Test(peers, passes_over_what_cannot_be_read) {
     struct scene s;
     make_scene(&s, "1F1B", 1);

@@ -1,4 +1,5 @@
 /* Ranks over the local transport: every schedule moves every tensor to where it belongs. */
+#include "exec/where.h"
 #include "tests/exec/runtime_support.h"
 
 static bool is_full(void) {
@@ -167,4 +168,100 @@ Test(rank, a_pair_that_hands_over_within) {
         cr_assert_eq(pp_sched_add(s, 0, PP_B, 0, k, NULL), PP_OK);
     }
     expect_every_way(s, "a pair of the same microbatch");
+}
+
+/* ---- exchanges ---- */
+
+enum { LATE_POLLS = 20 };
+
+/* A transport that takes its time to send gradients, as a network does that reads them where they
+ * are. */
+struct slow {
+    const struct pp_transport_ops *inner;
+    void *endpoint;
+    const struct pp_program *program;
+    int32_t rank, polls;
+    bool sending;
+};
+
+static enum pp_status slow_send(void *endpoint, const struct pp_message *m, struct pp_err *err) {
+    struct slow *s = endpoint;
+    s->sending = s->program->channels[m->channel].copies;
+    s->polls = 0;
+    return s->inner->post_send(s->endpoint, m, err);
+}
+
+static enum pp_status slow_receive(void *endpoint, const struct pp_message *m, struct pp_err *err) {
+    struct slow *s = endpoint;
+    return s->inner->post_recv(s->endpoint, m, err);
+}
+
+static enum pp_status slow_test(void *endpoint, const struct pp_message *m, bool *done_p,
+                                struct pp_err *err) {
+    struct slow *s = endpoint;
+    const struct pp_channel *channel = &s->program->channels[m->channel];
+    PP_TRY(s->inner->test(s->endpoint, m, done_p, err));
+    if (channel->copies && channel->from_rank == s->rank) {
+        *done_p = *done_p && ++s->polls >= LATE_POLLS;
+        s->sending = !*done_p;
+    }
+    return PP_OK;
+}
+
+static bool slow_under_way(void *endpoint) {
+    return ((const struct slow *)endpoint)->sending;
+}
+
+static const struct pp_transport_ops slow_ops = {.api = PP_TRANSPORT_API,
+                                                 .name = "slow",
+                                                 .post_send = slow_send,
+                                                 .post_recv = slow_receive,
+                                                 .test = slow_test,
+                                                 .under_way = slow_under_way};
+
+static struct slow slows[2];
+static int32_t reduced;
+
+/* Adding to what is still being read would send something else. */
+static enum pp_status reduce_only_what_is_sent(void *context, const struct pp_work *w,
+                                               struct pp_err *err) {
+    if (w->action.type == PP_REDUCE_GRAD) {
+        cr_assert_not(slows[pp_rank_of(w->program->sched, w->index)].sending);
+        reduced++;
+    }
+    return token_ops.start(context, w, err);
+}
+
+Test(rank, gradients_are_added_to_when_they_are_sent) {
+    static struct program_case c;
+    static struct run r;
+    struct pp_compute_ops ops = token_ops;
+    ops.start = reduce_only_what_is_sent;
+    make_timed_case(&c, make_schedule("DualPipe", 2, 2, 4), 1000, 100);
+    run_open(&r, &c, &(struct how){0});
+    pp_drive_destroy(r.drive);
+    for (int32_t i = 0; i < 2; i++) {
+        slows[i] = (struct slow){.inner = r.transport.ops,
+                                 .endpoint = r.transport.endpoints[i],
+                                 .program = c.program,
+                                 .rank = i};
+        pp_rank_destroy(r.ranks[i]);
+        const struct pp_rank_config config = {.program = c.program,
+                                              .rank = i,
+                                              .compute = &ops,
+                                              .compute_context = r.contexts[i],
+                                              .transport = &slow_ops,
+                                              .endpoint = &slows[i],
+                                              .arena = r.arenas[i],
+                                              .host_arena = r.host_arenas[i],
+                                              .trace = &r.trace};
+        cr_assert_eq(pp_rank_create(&config, &r.ranks[i], &r.err), PP_OK);
+    }
+    const struct pp_drive_options drive = {0};
+    cr_assert_eq(pp_drive_create(r.ranks, 2, c.program, &drive, &r.drive, &r.err), PP_OK);
+    run_step_well(&r, 0, "gradients are sent late");
+    cr_assert_eq(reduced, c.lowered->stage_count);
+    cr_assert_geq(slows[1].polls, LATE_POLLS);
+    run_close(&r);
+    program_case_deinit(&c);
 }

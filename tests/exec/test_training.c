@@ -68,13 +68,13 @@ static bool is_ascending(const struct pp_sched *s) {
 /* Both copies of a stage hold the same parameters and gradients, to the bit. */
 static void expect_equal_copies(const struct training *t, const char *what) {
     int32_t parts = t->lowered->part_count;
-    struct tensors first = list_tensors(t->contexts, t->lowered->rank_count, parts);
-    struct tensors all = list_tensors(t->contexts, t->lowered->rank_count, INT32_MAX);
+    struct tensors first = list_tensors(t->contexts, t->lowered->rank_count, parts, false);
+    struct tensors all = list_tensors(t->contexts, t->lowered->rank_count, parts, true);
     int32_t copies = 0;
     for (int32_t i = 0; i < all.count; i++) {
         const struct pp_state *copy = &all.states[i];
-        if (copy->stage >= parts) {
-            const struct pp_state *state = find_tensor(&first, copy->name);
+        const struct pp_state *state = find_tensor(&first, copy->name);
+        if (copy->data != state->data) {
             struct difference d = {.bitwise = true};
             compare_floats(copy->data, state->data, state->count, &d);
             if (state->grad != NULL) {
@@ -121,9 +121,9 @@ static void expect_same_as_unpipelined(struct references *r, const struct pp_sch
     double loss = run_order(&alone, r->kind, order, (struct training_options){0});
     double threads_loss = run_order(&threads, r->kind, order,
                                     (struct training_options){.threads = true, .casts = true});
-    struct tensors a = list_tensors(alone.contexts, order->rank_count, order->part_count);
-    struct tensors b = list_tensors(threads.contexts, order->rank_count, order->part_count);
-    struct tensors expected = list_tensors(whole->ranks, 1, 1);
+    struct tensors a = list_tensors(alone.contexts, order->rank_count, order->part_count, false);
+    struct tensors b = list_tensors(threads.contexts, order->rank_count, order->part_count, false);
+    struct tensors expected = list_tensors(whole->ranks, 1, 1, false);
     cr_assert(compare_tensors(&b, &a).bitwise && loss == threads_loss, "%s: threads differ", what);
     struct difference d = compare_grads(&a, &expected);
     bool ascending = is_ascending(order);

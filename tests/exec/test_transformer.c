@@ -66,7 +66,7 @@ static void expect_gradients(enum model_kind kind, bool scale_in_schedule) {
     struct pipeline p;
     open_pipeline(&p, &c, 2);
     double loss = run_step(&p, 0, true, false);
-    struct tensors t = list_tensors(p.ranks, p.stages, p.stages);
+    struct tensors t = list_tensors(p.ranks, p.stages, p.stages, false);
     struct oracle o = {.shape = &c.shape, .sequences = c.sequences, .length = c.length};
     for (int32_t i = 0; i < t.count; i += 3) {
         oracle_add(&o, t.states[i].name, t.states[i].data, t.states[i].count);
@@ -118,13 +118,13 @@ Test(transformer, neither_stages_nor_split_backwards_change_a_bit) {
         struct pipeline whole;
         double expected[3];
         train_by_hand(&whole, &c, 1, false, expected);
-        struct tensors a = list_tensors(whole.ranks, 1, 1);
+        struct tensors a = list_tensors(whole.ranks, 1, 1, false);
         for (int32_t stages = 1; stages <= 6; stages++) { /* 5 and 6: some hold no layer */
             for (int32_t split = 0; split < 2; split++) {
                 struct pipeline p;
                 double losses[3];
                 train_by_hand(&p, &c, stages, split == 1, losses);
-                struct tensors b = list_tensors(p.ranks, stages, stages);
+                struct tensors b = list_tensors(p.ranks, stages, stages, false);
                 struct difference d = compare_tensors(&a, &b);
                 cr_assert(d.bitwise, "model %d, %d stages, split %d: off by %g", kind, stages,
                           split, d.relative);

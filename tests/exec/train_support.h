@@ -229,17 +229,27 @@ struct tensors {
     int32_t count;
 };
 
-/* All state of `rank_count` ranks; data are those of the ranks. Copies of a stage are left out if
- * `stages` (of one pipeline) says so. */
+static inline bool has_tensor(const struct tensors *t, const char *name) {
+    for (int32_t i = 0; i < t->count; i++) {
+        if (strcmp(t->states[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All state of `rank_count` ranks; data are those of the ranks. Copies of a stage are left out
+ * unless they are asked for. Stages are those of one pipeline, `stages` of them. */
 static inline struct tensors list_tensors(struct pp_transformer_rank *const *ranks,
-                                          int32_t rank_count, int32_t stages) {
+                                          int32_t rank_count, int32_t stages, bool copies) {
     struct tensors t = {0};
     for (int32_t r = 0; r < rank_count; r++) {
         int32_t own = pp_transformer_ops.state(ranks[r], -1, NULL);
         t.states = realloc(t.states, (size_t)(t.count + own) * sizeof *t.states);
         for (int32_t i = 0; i < own; i++) {
             pp_transformer_ops.state(ranks[r], i, &t.states[t.count]);
-            t.count += t.states[t.count].stage < stages;
+            cr_assert(t.states[t.count].stage >= 0 && t.states[t.count].stage < stages);
+            t.count += copies || !has_tensor(&t, t.states[t.count].name);
         }
     }
     return t;
