@@ -92,6 +92,35 @@ static enum pp_status put_program(const struct pp_store *store, const char *hash
     return status;
 }
 
+/* One that was there already must be the same: what is stored of its executions has its counts. */
+static enum pp_status check_program(const struct pp_store *store, const char *hash,
+                                    const struct pp_sched *s, const char *csv, struct pp_err *err) {
+    sqlite3_stmt *stmt = NULL;
+    PP_TRY(pp_store_prepare(store,
+                            "SELECT rank_count = ?2 AND stage_count = ?3 AND microbatch_count = ?4 "
+                            "AND part_count = ?5 AND slice_count = ?6 AND schedule_text = ?7 "
+                            "FROM programs WHERE program_hash = ?1",
+                            &stmt, err));
+    struct row r = begin_row(stmt);
+    add_text(&r, hash);
+    add_int(&r, true, s->rank_count);
+    add_int(&r, true, s->stage_count);
+    add_int(&r, true, s->microbatch_count);
+    add_int(&r, true, s->part_count);
+    add_int(&r, true, s->slice_count);
+    add_text(&r, csv);
+    enum pp_status status = PP_OK;
+    if (r.failed) {
+        status = pp_fail(err, PP_E_NOMEM, "out of memory storing a program");
+    } else if (sqlite3_step(stmt) != SQLITE_ROW) {
+        status = pp_store_fail(store, "read the programs", err);
+    } else if (sqlite3_column_int(stmt, 0) != 1) {
+        status = pp_store_bad_row(store, "the schedule", "program", hash, err);
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}
+
 enum pp_status pp_store_add_program(struct pp_store *store, const char *hash,
                                     const struct pp_sched *lowered, const int64_t *message_bytes,
                                     struct pp_err *err) {
@@ -115,6 +144,9 @@ enum pp_status pp_store_add_program(struct pp_store *store, const char *hash,
     }
     if (status == PP_OK) {
         status = put_program(store, hash, lowered, ranks.bytes, bytes.bytes, csv.bytes, err);
+    }
+    if (status == PP_OK) {
+        status = check_program(store, hash, lowered, csv.bytes, err);
     }
     pp_text_free(&ranks);
     pp_text_free(&bytes);

@@ -473,6 +473,28 @@ Test(execution, edited_rows_are_refused) {
     }
 }
 
+/* Nothing is added to a program that is not what its name says. */
+Test(execution, an_edited_program_is_not_run_again) {
+    static const char *const edits[] = {
+        "UPDATE programs SET stage_count = 7",
+        "UPDATE programs SET schedule_text = replace(schedule_text, '0F0', '0F1')",
+    };
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
+        struct executed x;
+        struct pp_err err = {0};
+        executed_init(&x, "1F1B", 2, 1, 4, 4);
+        struct pp_store *store = open_store(x.path);
+        cr_assert_eq(pp_store_add_program(store, x.hash, x.sched, NULL, &err), PP_OK);
+        cr_assert_eq(pp_store_add_program(store, x.hash, x.sched, NULL, &err), PP_OK);
+        change(x.path, edits[i]);
+        cr_assert_eq(pp_store_add_program(store, x.hash, x.sched, NULL, &err), PP_E_STORE, "%s",
+                     edits[i]);
+        cr_assert(strstr(err.message, "cannot be read back") != NULL, "%s", err.message);
+        pp_store_close(store);
+        executed_deinit(&x);
+    }
+}
+
 /* A trace of 10^4 actions in 50 ms: printed, and asserted only where it was asked for. */
 Test(execution, storing_a_step_of_ten_thousand_actions) {
     struct executed x;
