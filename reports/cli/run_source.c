@@ -81,6 +81,9 @@ static enum pp_status read_planned_model(struct pp_store *store, const char *run
 static enum pp_status read_recipe(const struct pp_stored_run *run, struct pp_recipe **recipe_p,
                                   struct pp_err *err) {
     struct pp_doc *doc = NULL;
+    if (run->recipe_path == NULL || run->recipe_text == NULL) {
+        return pp_fail(err, PP_E_STORE, "the recipe of run %s cannot be read back", run->run_id);
+    }
     PP_TRY(pp_doc_parse(run->recipe_path, run->recipe_text, strlen(run->recipe_text), &doc, err));
     json_t *settings = json_loads(run->settings, 0, NULL);
     for (size_t i = 0; i < json_array_size(settings); i++) {
