@@ -321,7 +321,7 @@ static enum pp_status run_steps(struct session *s, struct pp_session_result *res
     pp_hint(err, "%s",
             c->checkpoint_folder != NULL
                 ? "the checkpoint holds everything; --resume goes on from it"
-                : "nothing was kept; --checkpoint DIR would have");
+                : "its parameters were not kept; --checkpoint DIR would have");
     return PP_E_INTERRUPTED;
 }
 
