@@ -139,7 +139,7 @@ Test(checkpoint, of_other_tensors_leaves_all_as_it_was) {
     fill_held(&first, 2);
     fill_held(&second, 2);
     cr_expect_eq(pp_checkpoint_read(f.path, &key, &ranks, &err), PP_E_VALUE, "%s", err.message);
-    cr_expect_not_null(strstr(err.message, "of 10, this run's is"), "%s", err.message);
+    cr_expect_not_null(strstr(err.message, "of 10 numbers, this run's is"), "%s", err.message);
     cr_expect(held_is(&first, 2) && held_is(&second, 2));
     free_held(&both);
     free_held(&first);
@@ -160,6 +160,20 @@ Test(checkpoint, of_a_workload_without_state) {
     cr_expect_eq(pp_checkpoint_find(f.path, &found, NULL), PP_OK);
     cr_expect(found.step == 3 && found.model[0] == '\0');
     cr_expect_eq(pp_checkpoint_read(f.path, &found, &ranks, NULL), PP_OK);
+    remove_tree(f.path);
+}
+
+/* One that goes back behind those that are there is kept itself, and the newest beside it. */
+Test(checkpoint, keeps_what_it_wrote) {
+    struct folder f = make_folder();
+    struct held h = all_stages(10);
+    write_step(f.path, &h, 30, 2);
+    write_step(f.path, &h, 40, 2);
+    write_step(f.path, &h, 10, 2);
+    cr_expect_eq(count_entries(f.path, "step-"), 2);
+    cr_expect_eq(count_entries(f.path, "step-00000010"), 1);
+    cr_expect_eq(count_entries(f.path, "step-00000040"), 1);
+    free_held(&h);
     remove_tree(f.path);
 }
 
