@@ -246,7 +246,7 @@ Test(session, stops_after_the_step) {
         cr_expect_eq(s.told_count, 4);
         cr_expect(s.told[0].has_trace && !s.told[2].has_trace && s.told[3].has_trace);
         cr_expect_not_null(strstr(s.err.message, "after step 4 of 9"), "%s", s.err.message);
-        cr_expect_not_null(strstr(s.err.hint, keeps == 1 ? "--resume" : "nothing was kept"));
+        cr_expect_not_null(strstr(s.err.hint, keeps == 1 ? "--resume" : "were not kept"));
         cr_expect_eq(has_checkpoint(&f, 4), keeps == 1);
         cr_expect_eq(s.result.failure.kind, PP_FAIL_NONE);
         close_scene(&s);
