@@ -70,6 +70,11 @@ static json_t *text_or_null(const char *text) {
     return text[0] == '\0' ? json_null() : pp_json_text(text);
 }
 
+/* Of a step, as a user counts them: both pipelines' together, and not their units. */
+static int32_t microbatches_of(const struct pp_sched *s) {
+    return s->microbatch_count / s->slice_count * (s->stage_count / s->part_count);
+}
+
 static void put_what(json_t *document, const struct pp_run_answer *a) {
     const struct pp_run_job *job = a->job;
     const struct pp_run_source *source = job->source;
@@ -84,7 +89,7 @@ static void put_what(json_t *document, const struct pp_run_answer *a) {
     json_object_set_new(document, "transport", json_string(job->transport.ops->name));
     json_object_set_new(document, "ranks", json_integer(job->lowered->rank_count));
     json_object_set_new(document, "stages", json_integer(job->lowered->stage_count));
-    json_object_set_new(document, "microbatches", json_integer(job->lowered->microbatch_count));
+    json_object_set_new(document, "microbatches", json_integer(microbatches_of(job->lowered)));
     json_object_set_new(document, "flushes", json_integer(source->flush_count));
     json_object_set_new(document, "actions", json_integer(job->lowered->action_count));
 }
@@ -193,7 +198,7 @@ static void print_heading(const struct pp_run_answer *a, FILE *out) {
     const struct pp_run_source *s = job->source;
     fprintf(out, "%s: %d ranks, %d stages, %d microbatches a step, %d actions, %s over %s\n",
             s->name, job->lowered->rank_count, job->lowered->stage_count,
-            job->lowered->microbatch_count, job->lowered->action_count,
+            microbatches_of(job->lowered), job->lowered->action_count,
             s->has_model ? "a transformer" : "spin", job->transport.ops->name);
     if (s->has_plan) {
         fprintf(out, "plan %s, ", s->plan.plan.id);

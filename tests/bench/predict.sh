@@ -16,11 +16,11 @@ printf '{"model_type": "llama", "num_hidden_layers": 8, "hidden_size": %d, "voca
   "intermediate_size": %d, "num_attention_heads": 4, "num_key_value_heads": 4,
   "tie_word_embeddings": false}' "$hidden" $((4 * hidden)) >"$work/config.json"
 
-# The makespans of all steps but the first, which warms up.
+# The makespans of all steps but the first two, which warm up.
 run() { # database schedule steps
     "$program" run --schedule "$2" --pp 2 --microbatches 8 --model "$work/config.json" \
         --seq-len "$seq" --steps "$3" --db "$work/$1.db" --json >"$work/run.json"
-    jq -r '.steps[1:][].makespan_ns' "$work/run.json"
+    jq -r '.steps[2:][].makespan_ns' "$work/run.json"
 }
 percentile() { sort -g | awk -v p="$1" '{a[NR] = $1} END {print a[1 + int(p * (NR - 1) + 0.5)]}'; }
 
@@ -30,7 +30,7 @@ run plan 1F1B 15 >/dev/null
 for schedule in "${schedules[@]}"; do : >"$work/$schedule"; done
 for _ in $(seq "$rounds"); do
     for schedule in "${schedules[@]}"; do
-        run plan "$schedule" 3 | percentile 0.5 >>"$work/$schedule"
+        run plan "$schedule" 5 | percentile 0.5 >>"$work/$schedule"
         jq -r '.predicted_makespan_ns' "$work/run.json" >"$work/$schedule.predicted"
     done
 done

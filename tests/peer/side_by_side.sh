@@ -50,5 +50,7 @@ for schedule in 1F1B Interleaved1F1B ZBVZeroBubble; do
     row 64 4 4 16 8 20 "$schedule" # overhead-bound
     row 64 4 4 64 8 20 "$schedule"
     row 256 8 4 128 8 10 "$schedule"
+done
+for schedule in 1F1B ZBVZeroBubble; do
     row 1024 16 4 256 8 3 "$schedule" # GEMM-bound
 done
