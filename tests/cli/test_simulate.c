@@ -437,7 +437,7 @@ Test(cli_simulate, other_names_and_odd_counts_are_refused_with_a_file) {
 /* Ctrl-C while a large schedule is made, lowered or run: no answer after it, at the next part. */
 Test(cli_simulate, an_interrupt_ends_it) {
     struct ran r =
-        run_shell("timeout --preserve-status -s INT 0.1 \"$P\" simulate --schedule GPipe "
+        run_shell("timeout --preserve-status -s INT 0.4 \"$P\" simulate --schedule GPipe "
                   "--pp 16 --microbatches 131072 --runtime torch --json; echo $?");
     cr_assert_not_null(strstr(text_of(&r.out), "E_INTERRUPTED"), "%s", text_of(&r.out));
     cr_assert_not_null(strstr(text_of(&r.out), "\n130\n"), "%s", text_of(&r.out));
