@@ -117,22 +117,10 @@ static int32_t find_reduce(const struct pp_program *program, int32_t action) {
     return -1;
 }
 
-/* The RECV of a SEND. */
-static int32_t find_receiver(const struct pp_program *program, int32_t send) {
-    const struct pp_sched *s = program->sched;
-    int32_t rank = program->channels[program->bound[send].channel].to_rank;
-    for (int32_t i = s->rank_begin[rank]; i < s->rank_begin[rank + 1]; i++) {
-        if (s->producer[i] == send) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 static int32_t find_peer(const struct pp_program *program, int32_t action) {
     enum pp_action_type type = (enum pp_action_type)program->sched->actions[action].type;
     if (type == PP_SEND_F || type == PP_SEND_B) {
-        return find_receiver(program, action);
+        return pp_program_receiver(program, action);
     }
     if (type == PP_RECV_F || type == PP_RECV_B) {
         return program->sched->producer[action];

@@ -395,3 +395,14 @@ void pp_program_destroy(struct pp_program *program) {
     free(program->expected_ns);
     free(program);
 }
+
+int32_t pp_program_receiver(const struct pp_program *program, int32_t send) {
+    const struct pp_sched *s = program->sched;
+    int32_t rank = program->channels[program->bound[send].channel].to_rank;
+    int32_t at = s->rank_begin[rank];
+    while (s->producer[at] != send) {
+        at++;
+        PP_ASSERT(at < s->rank_begin[rank + 1]); /* seal saw to it */
+    }
+    return at;
+}

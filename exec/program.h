@@ -121,6 +121,9 @@ void pp_program_destroy(struct pp_program *program);
 /** Copy of the model's stage that `stage` shares its parameters with; -1 if it is the only one. */
 int32_t pp_program_copy_of(const struct pp_program *program, int32_t stage);
 
+/** The RECV that the message of `send` goes to. Cost: O(actions of its rank). */
+int32_t pp_program_receiver(const struct pp_program *program, int32_t send);
+
 /** What each rank takes, one line a rank: fixed, arena, host, together. Appends to `out`. */
 void pp_program_table(const struct pp_program *program, struct pp_text *out);
 

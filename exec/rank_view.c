@@ -1,23 +1,11 @@
 /* Where a rank stands, as others see it; and traces of ranks put together. */
 #include "exec/rank_priv.h"
 
-/* The RECV of a SEND; -1. Slow: for reports. */
-static int32_t find_receiver(const struct pp_program *program, int32_t send) {
-    const struct pp_sched *s = program->sched;
-    int32_t to = program->channels[program->bound[send].channel].to_rank;
-    for (int32_t i = s->rank_begin[to]; i < s->rank_begin[to + 1]; i++) {
-        if (s->producer[i] == send) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 static int32_t find_peer(const struct pp_rank *r, int32_t action) {
     switch (r->sched->actions[action].type) {
     case PP_SEND_F:
     case PP_SEND_B:
-        return find_receiver(r->config.program, action);
+        return pp_program_receiver(r->config.program, action);
     case PP_RECV_F:
     case PP_RECV_B:
         return r->sched->producer[action];

@@ -346,7 +346,7 @@ Test(calibrate, prints_and_stores_what_it_learned) {
     free(of);
     json_decref(document);
     free(calibrate(&b.x, b.second)); /* the same again */
-    cr_assert_eq(query(b.x.path, "SELECT count(*) FROM calibrations"), 1);
+    cr_assert_eq(count_rows(b.x.path, "SELECT count(*) FROM calibrations"), 1);
     char args[512];
     snprintf(args, sizeof args, "calibrate --db %s --execution %s --execution %.9s", b.x.path,
              b.first, b.second);
@@ -357,7 +357,7 @@ Test(calibrate, prints_and_stores_what_it_learned) {
                   strstr(text_of(&r.out), "a message: 9 us, whatever its size") != NULL,
               "%s", text_of(&r.out));
     ran_free(&r);
-    cr_assert_eq(query(b.x.path, "SELECT count(*) FROM calibrations"), 2);
+    cr_assert_eq(count_rows(b.x.path, "SELECT count(*) FROM calibrations"), 2);
     bench_deinit(&b);
 }
 
@@ -414,7 +414,7 @@ Test(calibrate, what_is_wrong_is_said) {
     snprintf(line, sizeof line, "calibrate --execution %s", pp_execution_id(e));
     expect_refused(&b.x, line, 3, "E_NOT_FOUND", "has no traces");
     snprintf(line, sizeof line, "calibrate --execution %s --execution %s", b.first, b.second);
-    change(b.x.path, "UPDATE executions SET machine = 'there' WHERE number = 2");
+    change_rows(b.x.path, "UPDATE executions SET machine = 'there' WHERE number = 2");
     expect_refused(&b.x, line, 3, "E_VALUE", "another machine");
     pp_execution_close(e);
     pp_store_close(store);
@@ -426,16 +426,17 @@ Test(calibrate, an_old_database_has_no_executions) {
     struct planned p;
     char line[192];
     planned_init(&p);
-    change(p.x.path, "DROP VIEW samples; DROP TABLE profiles; DROP TABLE sample_rows; "
-                     "DROP TABLE execution_steps; DROP TABLE executions; "
-                     "DROP TABLE calibration_rows; DROP TABLE calibrations; DROP TABLE programs; "
-                     "PRAGMA user_version = 1");
+    change_rows(p.x.path,
+                "DROP VIEW samples; DROP TABLE profiles; DROP TABLE sample_rows; "
+                "DROP TABLE execution_steps; DROP TABLE executions; "
+                "DROP TABLE calibration_rows; DROP TABLE calibrations; DROP TABLE programs; "
+                "PRAGMA user_version = 1");
     snprintf(line, sizeof line, "compare %s %s", p.plans[0], p.plans[0]);
     json_t *document = compare_one(&p.x, line + 8, "");
     expect_member(document, "kind", "\"plans\"");
     json_decref(document);
     expect_refused(&p.x, "compare 00000000000000", 3, "E_NOT_FOUND", "names no plan");
-    cr_assert_eq(query(p.x.path, "PRAGMA user_version"), 1);
+    cr_assert_eq(count_rows(p.x.path, "PRAGMA user_version"), 1);
     expect_refused(&p.x, "calibrate", 3, "E_NOT_FOUND", "holds no execution");
     executed_deinit(&p.x);
 }

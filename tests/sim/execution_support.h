@@ -7,8 +7,8 @@
 #include "sim/lower.h"
 #include "sim/waits.h"
 #include "tests/sim/sim_support.h"
+#include "tests/sim/sqlite_support.h"
 
-#include <sqlite3.h>
 #include <unistd.h>
 
 /* One program of a model of `layers` layers, and how long its modules really take. */
@@ -59,25 +59,6 @@ static inline struct pp_store *open_store(const char *path) {
     struct pp_err err = {0};
     cr_assert_eq(pp_store_open(path, &store, &err), PP_OK, "%s", err.message);
     return store;
-}
-
-static inline int64_t query(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *stmt = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
-    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
-static inline void change(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
-    sqlite3_close(db);
 }
 
 /* ---- traces ---- */

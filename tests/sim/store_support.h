@@ -4,10 +4,10 @@
 #define PP_TESTS_STORE_SUPPORT_H
 
 #include "tests/sim/plan_support.h"
+#include "tests/sim/sqlite_support.h"
 
 #include "sim/store.h"
 
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,25 +58,6 @@ static inline bool stored_add(struct stored *s) {
         PP_OK, "%s", err.message);
     pp_store_close(store);
     return added;
-}
-
-static inline int64_t count_rows(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *stmt = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
-    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
-static inline void change_rows(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
-    sqlite3_close(db);
 }
 
 #endif

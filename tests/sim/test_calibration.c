@@ -506,7 +506,7 @@ Test(calibration, comes_back_as_it_went_in_and_the_latest_is_found) {
         cr_assert_eq(pp_store_add_calibration(store, &first, &err), PP_OK, "%s", err.message);
     }
     cr_assert_eq(pp_store_add_calibration(store, &second, &err), PP_OK, "%s", err.message);
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM calibrations"), 2);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM calibrations"), 2);
     cr_assert_str_neq(first.id, second.id);
     cr_assert_eq(pp_store_read_calibration(store, first.id, &back, &err), PP_OK, "%s", err.message);
     expect_same(&first, &back);
@@ -556,7 +556,7 @@ Test(calibration, edited_rows_are_refused) {
         struct pp_store *store = open_store(x.path);
         struct pp_calibration c = fit_one(&x, "aa", 1000);
         cr_assert_eq(pp_store_add_calibration(store, &c, &err), PP_OK, "%s", err.message);
-        change(x.path, edits[i]);
+        change_rows(x.path, edits[i]);
         cr_assert_eq(pp_store_read_calibration(store, c.id, &back, &err), PP_E_STORE,
                      "%s was taken", edits[i]);
         cr_assert(strstr(err.message, "cannot be read back") != NULL, "%s", err.message);

@@ -198,7 +198,7 @@ Test(execution, the_same_program_twice_is_one_and_two_executions_a_second_are_tw
     struct pp_execution *a = begin_execution(store, &x, &inputs);
     struct pp_execution *b = begin_execution(store, &x, &inputs);
     cr_assert_str_neq(pp_execution_id(a), pp_execution_id(b));
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM programs"), 1);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM programs"), 1);
     struct pp_execution_summary *list = NULL;
     struct pp_err err = {0};
     int32_t count = 0;
@@ -247,7 +247,7 @@ Test(execution, ids_of_programs_plans_and_calibrations_must_be_stored) {
     inputs.plan_id = NULL;
     inputs.calibration_id = "00000000000000000000000000000000";
     cr_assert_eq(pp_execution_begin(store, &inputs, &e, &err), PP_E_STORE);
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM executions"), 0);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM executions"), 0);
     pp_store_close(store);
     executed_deinit(&x);
 }
@@ -255,9 +255,9 @@ Test(execution, ids_of_programs_plans_and_calibrations_must_be_stored) {
 /* ---- old databases ---- */
 
 static void make_version_1(const char *path) {
-    change(path, schema_1);
-    change(path, "PRAGMA application_id = 1886415982; PRAGMA user_version = 1; "
-                 "INSERT INTO stage_costs VALUES ('a', '[]', '[]')");
+    change_rows(path, schema_1);
+    change_rows(path, "PRAGMA application_id = 1886415982; PRAGMA user_version = 1; "
+                      "INSERT INTO stage_costs VALUES ('a', '[]', '[]')");
 }
 
 Test(execution, a_database_of_version_1_is_upgraded_when_it_is_written) {
@@ -269,15 +269,15 @@ Test(execution, a_database_of_version_1_is_upgraded_when_it_is_written) {
     struct pp_execution *e = begin_execution(store, &x, &inputs);
     pp_execution_close(e);
     pp_store_close(store);
-    cr_assert_eq(query(x.path, "PRAGMA user_version"), 2);
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM stage_costs"), 1);
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM executions"), 1);
+    cr_assert_eq(count_rows(x.path, "PRAGMA user_version"), 2);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM stage_costs"), 1);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM executions"), 1);
     /* the same tables as in a new one */
     struct executed fresh;
     executed_init(&fresh, "1F1B", 2, 1, 4, 2);
     pp_store_close(open_store(fresh.path));
     static const char tables[] = "SELECT count(*) FROM sqlite_master";
-    cr_assert_eq(query(x.path, tables), query(fresh.path, tables));
+    cr_assert_eq(count_rows(x.path, tables), count_rows(fresh.path, tables));
     executed_deinit(&fresh);
     executed_deinit(&x);
 }
@@ -301,7 +301,7 @@ Test(execution, a_database_of_version_1_is_read_as_it_is) {
     cr_assert_eq(pp_store_count_ids(store, "ab", &plans, &count, &err), PP_OK);
     cr_assert(plans == 0 && count == 0);
     pp_store_close(store);
-    cr_assert_eq(query(x.path, "PRAGMA user_version"), 1);
+    cr_assert_eq(count_rows(x.path, "PRAGMA user_version"), 1);
     executed_deinit(&x);
 }
 
@@ -310,12 +310,13 @@ Test(execution, an_upgrade_that_fails_changes_nothing) {
     struct executed x;
     executed_init(&x, "1F1B", 2, 1, 4, 2);
     make_version_1(x.path);
-    change(x.path, "CREATE TABLE profiles (mine TEXT)");
+    change_rows(x.path, "CREATE TABLE profiles (mine TEXT)");
     struct pp_store *store = NULL;
     struct pp_err err = {0};
     cr_assert_eq(pp_store_open(x.path, &store, &err), PP_E_STORE);
-    cr_assert_eq(query(x.path, "PRAGMA user_version"), 1);
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM sqlite_master WHERE name = 'programs'"), 0);
+    cr_assert_eq(count_rows(x.path, "PRAGMA user_version"), 1);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM sqlite_master WHERE name = 'programs'"),
+                 0);
     executed_deinit(&x);
 }
 
@@ -377,11 +378,11 @@ Test(execution, a_step_that_cannot_be_stored_leaves_the_others) {
     sqlite3_exec(db, "PRAGMA max_page_count = 1", NULL, NULL, NULL);
     cr_assert_eq(pp_execution_add_step(e, &step, &err), PP_E_STORE);
     cr_assert(strstr(err.message, "full") != NULL, "%s", err.message);
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM execution_steps"), 1);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM execution_steps"), 1);
     sqlite3_exec(db, "PRAGMA max_page_count = 100000", NULL, NULL, NULL);
     cr_assert_eq(pp_execution_add_step(e, &step, &err), PP_OK, "%s", err.message);
     cr_assert_eq(pp_execution_add_step(e, &step, &err), PP_E_STORE, "a step twice");
-    cr_assert_eq(query(x.path, "SELECT count(DISTINCT step) FROM samples"), 2);
+    cr_assert_eq(count_rows(x.path, "SELECT count(DISTINCT step) FROM samples"), 2);
     /* another program holds the database */
     sqlite3 *other = NULL;
     sqlite3_open(x.path, &other);
@@ -452,7 +453,7 @@ Test(execution, edited_rows_are_refused) {
         add_profile(e, &x);
         pp_execution_close(e);
         pp_trace_deinit(&t);
-        change(x.path, edits[i]);
+        change_rows(x.path, edits[i]);
         struct pp_stored_execution out = {0};
         struct pp_profile_row *rows = NULL;
         int32_t count = 0;
@@ -486,7 +487,7 @@ Test(execution, an_edited_program_is_not_run_again) {
         struct pp_store *store = open_store(x.path);
         cr_assert_eq(pp_store_add_program(store, x.hash, x.sched, NULL, &err), PP_OK);
         cr_assert_eq(pp_store_add_program(store, x.hash, x.sched, NULL, &err), PP_OK);
-        change(x.path, edits[i]);
+        change_rows(x.path, edits[i]);
         cr_assert_eq(pp_store_add_program(store, x.hash, x.sched, NULL, &err), PP_E_STORE, "%s",
                      edits[i]);
         cr_assert(strstr(err.message, "cannot be read back") != NULL, "%s", err.message);
@@ -520,7 +521,8 @@ Test(execution, storing_a_step_of_ten_thousand_actions) {
     if (getenv("PP_TEST_TIMES") != NULL) {
         cr_assert_leq(ten_thousand_ns, 50000000);
     }
-    cr_assert_eq(query(x.path, "SELECT count(*) FROM samples"), 5 * (int64_t)x.sched->action_count);
+    cr_assert_eq(count_rows(x.path, "SELECT count(*) FROM samples"),
+                 5 * (int64_t)x.sched->action_count);
     pp_execution_close(e);
     pp_store_close(store);
     pp_trace_deinit(&t);
